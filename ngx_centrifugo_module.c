@@ -1,0 +1,265 @@
+/*
+ * ngx_centrifugo_module: a real-time messaging server inside NGINX.
+ *
+ * Tables of directives and hooks of the life cycle, nothing else.
+ */
+
+#include "src/core/ngx_centrifugo_conf.h"
+#include "src/client/ngx_centrifugo_worker.h"
+#include "src/transport/ngx_centrifugo_ws.h"
+#include "src/api/ngx_centrifugo_http.h"
+
+
+#define hub_field(f)      offsetof(ngx_centrifugo_hub_conf_t, f)
+#define options_field(f)  offsetof(ngx_centrifugo_channel_options_t, f)
+
+#define HUB_FLAG(name, field)                                                \
+    { ngx_string(name), NGX_CENTRIFUGO_HUB_CONF|NGX_CONF_TAKE1,              \
+      ngx_centrifugo_conf_flag, NGX_CENTRIFUGO_HUB_OFFSET,                   \
+      hub_field(field), NULL }
+
+#define HUB_TIME(name, field, bounds)                                        \
+    { ngx_string(name), NGX_CENTRIFUGO_HUB_CONF|NGX_CONF_TAKE1,              \
+      ngx_centrifugo_conf_time, NGX_CENTRIFUGO_HUB_OFFSET,                   \
+      hub_field(field), bounds }
+
+#define HUB_SIZE(name, field, bounds)                                        \
+    { ngx_string(name), NGX_CENTRIFUGO_HUB_CONF|NGX_CONF_TAKE1,              \
+      ngx_centrifugo_conf_size, NGX_CENTRIFUGO_HUB_OFFSET,                   \
+      hub_field(field), bounds }
+
+#define HUB_NUMBER(name, field, bounds)                                      \
+    { ngx_string(name), NGX_CENTRIFUGO_HUB_CONF|NGX_CONF_TAKE1,              \
+      ngx_centrifugo_conf_number, NGX_CENTRIFUGO_HUB_OFFSET,                 \
+      hub_field(field), bounds }
+
+#define HUB_SECRET(name, field)                                              \
+    { ngx_string(name), NGX_CENTRIFUGO_HUB_CONF|NGX_CONF_TAKE1,              \
+      ngx_centrifugo_conf_secret, NGX_CENTRIFUGO_HUB_OFFSET,                 \
+      hub_field(field), NULL }
+
+#define CHANNEL_FLAG(name, field)                                            \
+    { ngx_string(name),                                                      \
+      NGX_CENTRIFUGO_HUB_CONF|NGX_CENTRIFUGO_NAMESPACE_CONF                  \
+      |NGX_CONF_TAKE1,                                                       \
+      ngx_centrifugo_conf_flag, NGX_CENTRIFUGO_OPTIONS_OFFSET,               \
+      options_field(field), NULL }
+
+#define LOCATION(name, endpoint)                                             \
+    { ngx_string(name), NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,    \
+      ngx_centrifugo_conf_location, NGX_HTTP_LOC_CONF_OFFSET, 0, endpoint }
+
+
+static ngx_int_t ngx_centrifugo_init_module(ngx_cycle_t *cycle);
+static ngx_int_t ngx_centrifugo_init_process(ngx_cycle_t *cycle);
+static void ngx_centrifugo_exit_process(ngx_cycle_t *cycle);
+
+
+static ngx_centrifugo_bounds_t  ngx_centrifugo_ping_bounds = {
+    1000, 86400000, "a time from 1s to 24h, such as 25s"
+};
+
+static ngx_centrifugo_bounds_t  ngx_centrifugo_delay_bounds = {
+    100, 86400000, "a time from 100ms to 24h, such as 10s"
+};
+
+static ngx_centrifugo_bounds_t  ngx_centrifugo_drain_bounds = {
+    0, 86400000, "a time up to 24h, such as 30s"
+};
+
+static ngx_centrifugo_bounds_t  ngx_centrifugo_message_bounds = {
+    128, 64 * 1024 * 1024, "a size from 128 to 64m, such as 64k"
+};
+
+static ngx_centrifugo_bounds_t  ngx_centrifugo_publication_bounds = {
+    1, 64 * 1024 * 1024, "a size from 1 to 64m, such as 512k"
+};
+
+static ngx_centrifugo_bounds_t  ngx_centrifugo_queue_bounds = {
+    4096, 1024 * 1024 * 1024, "a size from 4k to 1024m, such as 1m"
+};
+
+static ngx_centrifugo_bounds_t  ngx_centrifugo_limit_bounds = {
+    1, 1000000, "a number from 1 to 1000000, such as 128"
+};
+
+static ngx_centrifugo_bounds_t  ngx_centrifugo_length_bounds = {
+    1, NGX_CENTRIFUGO_NAME_MAX, "a number of bytes from 1 to 1024, such as 255"
+};
+
+static ngx_centrifugo_bounds_t  ngx_centrifugo_connection_bounds = {
+    0, NGX_MAX_INT32_VALUE, "a number, or 0 for no limit"
+};
+
+static ngx_centrifugo_endpoint_t  ngx_centrifugo_websocket_endpoint = {
+    NGX_CENTRIFUGO_ENDPOINT_CLIENT, ngx_centrifugo_ws_handler
+};
+
+static ngx_centrifugo_endpoint_t  ngx_centrifugo_api_endpoint = {
+    NGX_CENTRIFUGO_ENDPOINT_API, ngx_centrifugo_api_handler
+};
+
+static ngx_centrifugo_endpoint_t  ngx_centrifugo_health_endpoint = {
+    NGX_CENTRIFUGO_ENDPOINT_HEALTH, ngx_centrifugo_health_handler
+};
+
+static ngx_centrifugo_endpoint_t  ngx_centrifugo_metrics_endpoint = {
+    NGX_CENTRIFUGO_ENDPOINT_METRICS, ngx_centrifugo_metrics_handler
+};
+
+
+static ngx_command_t  ngx_centrifugo_commands[] = {
+
+    { ngx_string("centrifugo_hub"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
+      ngx_centrifugo_conf_hub,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("namespace"),
+      NGX_CENTRIFUGO_HUB_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
+      ngx_centrifugo_conf_namespace,
+      NGX_CENTRIFUGO_HUB_OFFSET,
+      0,
+      NULL },
+
+    /* the http module's own `include` is not known in these blocks */
+
+    { ngx_string("include"),
+      NGX_CENTRIFUGO_HUB_CONF|NGX_CENTRIFUGO_NAMESPACE_CONF|NGX_CONF_TAKE1,
+      ngx_conf_include,
+      NGX_CENTRIFUGO_HUB_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("zone"),
+      NGX_CENTRIFUGO_HUB_CONF|NGX_CONF_TAKE12,
+      ngx_centrifugo_conf_zone,
+      NGX_CENTRIFUGO_HUB_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("allowed_origins"),
+      NGX_CENTRIFUGO_HUB_CONF|NGX_CONF_1MORE,
+      ngx_centrifugo_conf_origins,
+      NGX_CENTRIFUGO_HUB_OFFSET,
+      0,
+      NULL },
+
+    HUB_SECRET("token_hmac_secret_key", token_hmac_secret_key),
+    HUB_SECRET("api_key", api_key),
+
+    HUB_FLAG("client_insecure", client_insecure),
+    HUB_FLAG("api_insecure", api_insecure),
+    HUB_FLAG("allow_anonymous_connect_without_token", anonymous),
+
+    HUB_TIME("ping_interval", ping_interval, &ngx_centrifugo_ping_bounds),
+    HUB_TIME("pong_timeout", pong_timeout, &ngx_centrifugo_delay_bounds),
+    HUB_TIME("stale_close_delay", stale_close_delay,
+             &ngx_centrifugo_delay_bounds),
+    HUB_TIME("expired_close_delay", expired_close_delay,
+             &ngx_centrifugo_drain_bounds),
+    HUB_TIME("write_timeout", write_timeout, &ngx_centrifugo_delay_bounds),
+    HUB_TIME("drain_time", drain_time, &ngx_centrifugo_drain_bounds),
+
+    HUB_NUMBER("channel_limit", channel_limit, &ngx_centrifugo_limit_bounds),
+    HUB_NUMBER("channel_max_length", channel_max_length,
+               &ngx_centrifugo_length_bounds),
+    HUB_NUMBER("connection_limit", connection_limit,
+               &ngx_centrifugo_connection_bounds),
+
+    HUB_SIZE("message_size_limit", message_size_limit,
+             &ngx_centrifugo_message_bounds),
+    HUB_SIZE("publication_max_size", publication_max_size,
+             &ngx_centrifugo_publication_bounds),
+    HUB_SIZE("queue_max_size", queue_max_size, &ngx_centrifugo_queue_bounds),
+
+    CHANNEL_FLAG("allow_subscribe_for_client", allow_subscribe_for_client),
+    CHANNEL_FLAG("allow_subscribe_for_anonymous",
+                 allow_subscribe_for_anonymous),
+    CHANNEL_FLAG("allow_publish_for_client", allow_publish_for_client),
+    CHANNEL_FLAG("allow_publish_for_subscriber",
+                 allow_publish_for_subscriber),
+    CHANNEL_FLAG("allow_publish_for_anonymous", allow_publish_for_anonymous),
+
+    LOCATION("centrifugo_websocket", &ngx_centrifugo_websocket_endpoint),
+    LOCATION("centrifugo_api", &ngx_centrifugo_api_endpoint),
+    LOCATION("centrifugo_health", &ngx_centrifugo_health_endpoint),
+    LOCATION("centrifugo_metrics", &ngx_centrifugo_metrics_endpoint),
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_centrifugo_module_ctx = {
+    NULL,                                  /* preconfiguration */
+    ngx_centrifugo_conf_finish,            /* postconfiguration */
+
+    ngx_centrifugo_conf_create_main,       /* create main configuration */
+    NULL,                                  /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    ngx_centrifugo_conf_create_loc,        /* create location configuration */
+    NULL                                   /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_centrifugo_module = {
+    NGX_MODULE_V1,
+    &ngx_centrifugo_module_ctx,            /* module context */
+    ngx_centrifugo_commands,               /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    ngx_centrifugo_init_module,            /* init module */
+    ngx_centrifugo_init_process,           /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    ngx_centrifugo_exit_process,           /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static ngx_int_t
+ngx_centrifugo_init_module(ngx_cycle_t *cycle)
+{
+    ngx_centrifugo_main_conf_t  *mcf;
+
+    mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_centrifugo_module);
+
+    if (mcf == NULL || mcf->registry == NULL || ngx_test_config) {
+        return NGX_OK;
+    }
+
+    ngx_centrifugo_zones_bells(cycle, mcf);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_centrifugo_init_process(ngx_cycle_t *cycle)
+{
+    ngx_centrifugo_main_conf_t  *mcf;
+
+    mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_centrifugo_module);
+
+    if (mcf == NULL || mcf->hubs.nelts == 0
+        || (ngx_process != NGX_PROCESS_WORKER
+            && ngx_process != NGX_PROCESS_SINGLE))
+    {
+        return NGX_OK;
+    }
+
+    return ngx_centrifugo_worker_init(cycle, mcf);
+}
+
+
+static void
+ngx_centrifugo_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_centrifugo_worker_exit(cycle);
+}

@@ -1,0 +1,272 @@
+#include "ngx_centrifugo_api.h"
+#include "../client/ngx_centrifugo_client.h"
+#include "../client/ngx_centrifugo_worker.h"
+
+
+#define API_ARENA  4096
+
+
+static void api_publish_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
+    ngx_centrifugo_engine_result_t *result);
+static const ngx_centrifugo_error_t *api_publish_check(
+    ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *channel,
+    const ngx_str_t *data);
+static void api_answered(ngx_centrifugo_api_job_t *job);
+static void api_destroy(ngx_centrifugo_api_job_t *job);
+
+
+/* the place of a name is its number, where the dialect has numbers */
+
+static ngx_str_t  api_names[] = {
+    ngx_string("publish"),
+    ngx_string("broadcast"),
+    ngx_string("unsubscribe"),
+    ngx_string("disconnect"),
+    ngx_string("presence"),
+    ngx_string("presence_stats"),
+    ngx_string("history"),
+    ngx_string("history_remove"),
+    ngx_string("channels"),
+    ngx_string("info"),
+    ngx_string("rpc"),
+    ngx_string("subscribe"),
+    ngx_string("refresh"),
+    ngx_string("batch"),
+    ngx_string("connections"),
+    ngx_string("map_publish"),
+    ngx_string("map_remove"),
+    ngx_string("map_read_state"),
+    ngx_string("map_read_stream"),
+    ngx_string("map_stats"),
+    ngx_string("map_clear"),
+    ngx_string("shared_poll_publish"),
+    ngx_null_string
+};
+
+
+const ngx_centrifugo_error_t  ngx_centrifugo_api_not_found =
+    { 104, ngx_string("not found"), 0 };
+
+
+ngx_centrifugo_api_job_t *
+ngx_centrifugo_api_create(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log,
+    void *data, void (*done)(ngx_centrifugo_api_job_t *job))
+{
+    ngx_centrifugo_api_job_t  *job;
+
+    job = calloc(1, sizeof(ngx_centrifugo_api_job_t));
+    if (job == NULL) {
+        return NULL;
+    }
+
+    ngx_centrifugo_arena_init(&job->arena, API_ARENA);
+
+    job->hcf = hcf;
+    job->log = log;
+    job->data = data;
+    job->done = done;
+    job->last = &job->commands;
+    job->pending = 1;
+
+    return job;
+}
+
+
+void
+ngx_centrifugo_api_release(ngx_centrifugo_api_job_t *job)
+{
+    job->data = NULL;
+
+    if (!job->run) {
+        ngx_centrifugo_api_run(job);
+        return;
+    }
+
+    if (job->pending == 0) {
+        api_destroy(job);
+    }
+}
+
+
+static void
+api_destroy(ngx_centrifugo_api_job_t *job)
+{
+    ngx_centrifugo_arena_free(&job->arena);
+    free(job);
+}
+
+
+ngx_centrifugo_api_command_t *
+ngx_centrifugo_api_command(ngx_centrifugo_api_job_t *job, ngx_uint_t method,
+    uint32_t id)
+{
+    ngx_centrifugo_api_command_t  *cmd;
+
+    cmd = ngx_centrifugo_arena_alloc(&job->arena,
+                                     sizeof(ngx_centrifugo_api_command_t));
+    if (cmd == NULL) {
+        return NULL;
+    }
+
+    ngx_memzero(cmd, sizeof(ngx_centrifugo_api_command_t));
+
+    cmd->job = job;
+    cmd->method = method;
+    cmd->id = id;
+
+    *job->last = cmd;
+    job->last = &cmd->next;
+
+    ngx_centrifugo_hub_add(&job->hcf->hub, NGX_CENTRIFUGO_COUNT_API_COMMANDS,
+                           1);
+
+    return cmd;
+}
+
+
+ngx_int_t
+ngx_centrifugo_api_find(const ngx_str_t *name, ngx_uint_t any_case,
+    ngx_uint_t *method)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; api_names[i].len; i++) {
+
+        if (api_names[i].len != name->len
+            || (any_case ? ngx_strncasecmp(api_names[i].data, name->data,
+                                           name->len)
+                         : ngx_strncmp(api_names[i].data, name->data,
+                                       name->len))
+               != 0)
+        {
+            continue;
+        }
+
+        *method = i;
+
+        return (i <= NGX_CENTRIFUGO_API_BROADCAST) ? NGX_OK : NGX_DECLINED;
+    }
+
+    return NGX_ERROR;
+}
+
+
+void
+ngx_centrifugo_api_run(ngx_centrifugo_api_job_t *job)
+{
+    job->run = 1;
+
+    ngx_centrifugo_worker_wake(job->hcf);
+
+    api_answered(job);
+}
+
+
+static void
+api_answered(ngx_centrifugo_api_job_t *job)
+{
+    if (--job->pending) {
+        return;
+    }
+
+    if (job->data) {
+        job->done(job);
+        return;
+    }
+
+    api_destroy(job);
+}
+
+
+void
+ngx_centrifugo_api_publish(ngx_centrifugo_api_command_t *cmd,
+    ngx_str_t *channels, ngx_uint_t n, const ngx_str_t *data)
+{
+    ngx_uint_t                    i;
+    ngx_centrifugo_publish_t      pub;
+    ngx_centrifugo_api_job_t     *job;
+    ngx_centrifugo_api_item_t    *item;
+    ngx_centrifugo_completion_t   done;
+
+    job = cmd->job;
+
+    cmd->items = ngx_centrifugo_arena_alloc(&job->arena,
+                                       n * sizeof(ngx_centrifugo_api_item_t));
+    if (cmd->items == NULL) {
+        cmd->error = &ngx_centrifugo_error_internal;
+        return;
+    }
+
+    cmd->nitems = n;
+
+    ngx_memzero(&pub, sizeof(ngx_centrifugo_publish_t));
+    pub.data = *data;
+
+    done.handler = api_publish_done;
+
+    for (i = 0; i < n; i++) {
+        item = &cmd->items[i];
+        item->command = cmd;
+        item->channel = channels[i];
+        item->error = api_publish_check(job->hcf, &channels[i], data);
+
+        if (item->error) {
+            ngx_log_error(NGX_LOG_INFO, job->log, 0,
+                          "centrifugo: publish to channel \"%V\" of hub "
+                          "\"%V\" failed with %ui \"%V\"", &item->channel,
+                          &job->hcf->name, item->error->code,
+                          &item->error->message);
+            ngx_centrifugo_hub_add(&job->hcf->hub,
+                                   NGX_CENTRIFUGO_COUNT_API_ERRORS, 1);
+            continue;
+        }
+
+        job->pending++;
+
+        pub.channel = channels[i];
+        done.handle = (uint64_t) (uintptr_t) item;
+
+        ngx_centrifugo_engine(job->hcf)->publish(job->hcf, &pub, &done);
+    }
+}
+
+
+static const ngx_centrifugo_error_t *
+api_publish_check(ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *channel,
+    const ngx_str_t *data)
+{
+    if (channel->len == 0) {
+        return &ngx_centrifugo_error_request;
+    }
+
+    if (ngx_centrifugo_conf_channel(hcf, channel) == NULL) {
+        return &ngx_centrifugo_error_channel;
+    }
+
+    if (ngx_centrifugo_publication_check(hcf, data) != NGX_OK) {
+        return &ngx_centrifugo_error_request;
+    }
+
+    return NULL;
+}
+
+
+static void
+api_publish_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
+    ngx_centrifugo_engine_result_t *result)
+{
+    ngx_centrifugo_api_item_t  *item;
+
+    item = (ngx_centrifugo_api_item_t *) (uintptr_t) handle;
+
+    if (rc != NGX_CENTRIFUGO_ENGINE_OK) {
+        item->error = (rc == NGX_CENTRIFUGO_ENGINE_REFUSED)
+                      ? &ngx_centrifugo_error_request
+                      : &ngx_centrifugo_error_internal;
+
+        ngx_centrifugo_hub_add(&item->command->job->hcf->hub,
+                               NGX_CENTRIFUGO_COUNT_API_ERRORS, 1);
+    }
+
+    api_answered(item->command->job);
+}

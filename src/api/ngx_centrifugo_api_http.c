@@ -1,0 +1,473 @@
+/*
+ * The HTTP door of the server API, in its two dialects: POST /api/METHOD with
+ * the parameters as body, and POST /api with one or many commands.
+ */
+
+#include "ngx_centrifugo_api.h"
+#include "ngx_centrifugo_http.h"
+#include "../client/ngx_centrifugo_worker.h"
+
+
+typedef struct {
+    ngx_uint_t                   method;    /* not in the command dialect */
+    ngx_centrifugo_api_job_t    *job;
+    unsigned                     command_style:1;
+    unsigned                     waiting:1;
+} api_ctx_t;
+
+
+static ngx_int_t api_method(ngx_http_request_t *r, ngx_str_t *name);
+static void api_body_handler(ngx_http_request_t *r);
+static ngx_int_t api_body(ngx_http_request_t *r,
+    ngx_centrifugo_arena_t *arena, ngx_str_t *body);
+static ngx_int_t api_start(api_ctx_t *ctx, ngx_str_t *body);
+static ngx_int_t api_start_command(api_ctx_t *ctx,
+    ngx_centrifugo_json_t *value);
+static ngx_int_t api_command_method(ngx_centrifugo_json_t *value,
+    ngx_uint_t *method);
+static void api_done(ngx_centrifugo_api_job_t *job);
+static ngx_int_t api_reply(ngx_http_request_t *r, api_ctx_t *ctx);
+static void api_cleanup(void *data);
+
+
+ngx_int_t
+ngx_centrifugo_api_handler(ngx_http_request_t *r)
+{
+    ngx_int_t                   rc;
+    ngx_str_t                   name;
+    api_ctx_t                  *ctx;
+    ngx_table_elt_t            *h;
+    ngx_pool_cleanup_t         *cln;
+    ngx_centrifugo_loc_conf_t  *lcf;
+
+    lcf = ngx_http_get_module_loc_conf(r, ngx_centrifugo_module);
+
+    ctx = ngx_pcalloc(r->pool, sizeof(api_ctx_t));
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (r->method != NGX_HTTP_POST) {
+        rc = NGX_HTTP_NOT_ALLOWED;
+
+        h = ngx_list_push(&r->headers_out.headers);
+        if (h == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        h->hash = 1;
+        ngx_centrifugo_header_next(h);
+        ngx_str_set(&h->key, "Allow");
+        ngx_str_set(&h->value, "POST");
+
+    } else if (ngx_centrifugo_http_authorize(r, lcf->hub) != NGX_OK) {
+        rc = NGX_HTTP_UNAUTHORIZED;
+
+        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                      "centrifugo: wrong or no key for the API of hub \"%V\"",
+                      &lcf->hub->name);
+
+    } else if (api_method(r, &name) != NGX_OK) {
+        rc = NGX_HTTP_NOT_FOUND;
+
+    } else if (name.len == 0) {
+        ctx->command_style = 1;
+        rc = NGX_OK;
+
+    } else if (ngx_centrifugo_api_find(&name, 0, &ctx->method) != NGX_OK) {
+        rc = NGX_HTTP_NOT_FOUND;
+
+    } else {
+        rc = NGX_OK;
+    }
+
+    if (rc == NGX_OK && !ngx_centrifugo_worker_ready(lcf->hub)) {
+        rc = NGX_HTTP_SERVICE_UNAVAILABLE;
+    }
+
+    if (rc != NGX_OK) {
+
+        if (ngx_http_discard_request_body(r) != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        return (rc == NGX_HTTP_NOT_FOUND)
+               ? ngx_centrifugo_http_respond(r, rc, "text/plain",
+                                             (u_char *) "Not Found\n", 10)
+               : ngx_centrifugo_http_respond(r, rc, NULL, NULL, 0);
+    }
+
+    ctx->job = ngx_centrifugo_api_create(lcf->hub, r->connection->log, r,
+                                         api_done);
+    if (ctx->job == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    cln = ngx_pool_cleanup_add(r->pool, 0);
+    if (cln == NULL) {
+        ngx_centrifugo_api_release(ctx->job);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    cln->handler = api_cleanup;
+    cln->data = ctx;
+
+    ngx_http_set_ctx(r, ctx, ngx_centrifugo_module);
+
+    rc = ngx_http_read_client_request_body(r, api_body_handler);
+
+    return (rc >= NGX_HTTP_SPECIAL_RESPONSE) ? rc : NGX_DONE;
+}
+
+
+/*
+ * The method is what follows the location's prefix in $uri; nothing does in
+ * the command dialect.
+ */
+
+static ngx_int_t
+api_method(ngx_http_request_t *r, ngx_str_t *name)
+{
+    size_t                      len;
+    ngx_centrifugo_loc_conf_t  *lcf;
+
+    lcf = ngx_http_get_module_loc_conf(r, ngx_centrifugo_module);
+    len = lcf->clcf->name.len;
+
+    if (r->uri.len < len) {
+        return NGX_ERROR;
+    }
+
+    name->data = r->uri.data + len;
+    name->len = r->uri.len - len;
+
+    if (name->len == 0 || (len && name->data[-1] == '/')) {
+        return NGX_OK;
+    }
+
+    if (name->data[0] != '/') {
+        return NGX_ERROR;
+    }
+
+    name->data++;
+    name->len--;
+
+    return NGX_OK;
+}
+
+
+static void
+api_body_handler(ngx_http_request_t *r)
+{
+    ngx_int_t   rc;
+    ngx_str_t   body;
+    api_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_centrifugo_module);
+
+    if (api_body(r, &ctx->job->arena, &body) != NGX_OK) {
+        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
+    rc = api_start(ctx, &body);
+
+    if (rc == NGX_ERROR) {
+        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                      "centrifugo: an API call with a malformed body");
+
+        rc = ngx_centrifugo_http_respond(r, NGX_HTTP_BAD_REQUEST,
+                                         "text/plain",
+                                         (u_char *) "Bad Request\n", 12);
+        ngx_http_finalize_request(r, rc);
+        return;
+    }
+
+    if (rc == NGX_ABORT) {
+        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
+    ngx_centrifugo_api_run(ctx->job);
+
+    if (ctx->job->pending == 0) {
+        ngx_http_finalize_request(r, api_reply(r, ctx));
+        return;
+    }
+
+    ctx->waiting = 1;
+    r->write_event_handler = ngx_http_request_empty_handler;
+}
+
+
+/*
+ * All commands are answered; called within api_body_handler() or later.
+ */
+
+static void
+api_done(ngx_centrifugo_api_job_t *job)
+{
+    api_ctx_t           *ctx;
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    r = job->data;
+    ctx = ngx_http_get_module_ctx(r, ngx_centrifugo_module);
+
+    if (!ctx->waiting) {
+        return;
+    }
+
+    c = r->connection;
+
+    ngx_http_finalize_request(r, api_reply(r, ctx));
+    ngx_http_run_posted_requests(c);
+}
+
+
+/*
+ * The body in one piece, from memory or from a temporary file.
+ */
+
+static ngx_int_t
+api_body(ngx_http_request_t *r, ngx_centrifugo_arena_t *arena, ngx_str_t *body)
+{
+    u_char       *p;
+    size_t        len;
+    ssize_t       n;
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
+
+    ngx_str_null(body);
+
+    if (r->request_body == NULL || r->request_body->bufs == NULL) {
+        return NGX_OK;
+    }
+
+    cl = r->request_body->bufs;
+
+    if (cl->next == NULL && ngx_buf_in_memory(cl->buf)) {
+        body->data = cl->buf->pos;
+        body->len = cl->buf->last - cl->buf->pos;
+        return NGX_OK;
+    }
+
+    len = 0;
+
+    for ( /* void */ ; cl; cl = cl->next) {
+        len += ngx_buf_size(cl->buf);
+    }
+
+    p = ngx_centrifugo_arena_alloc(arena, len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    body->data = p;
+    body->len = len;
+
+    for (cl = r->request_body->bufs; cl; cl = cl->next) {
+        b = cl->buf;
+        len = ngx_buf_size(b);
+
+        if (ngx_buf_in_memory(b)) {
+            p = ngx_cpymem(p, b->pos, len);
+            continue;
+        }
+
+        n = ngx_read_file(b->file, p, len, b->file_pos);
+
+        if (n != (ssize_t) len) {
+            ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                          "centrifugo: could not read the body of an API "
+                          "call from \"%V\"", &b->file->name);
+            return NGX_ERROR;
+        }
+
+        p += len;
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * NGX_OK: all commands have begun; NGX_ERROR: malformed, none has;
+ * NGX_ABORT: no memory.
+ */
+
+static ngx_int_t
+api_start(api_ctx_t *ctx, ngx_str_t *body)
+{
+    ngx_int_t                       rc;
+    ngx_uint_t                      method;
+    ngx_centrifugo_json_t          *root, *value;
+    ngx_centrifugo_api_command_t   *cmd;
+
+    rc = ngx_centrifugo_json_parse(&ctx->job->arena, body->data, body->len,
+                                   ctx->command_style, &root);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (!ctx->command_style) {
+
+        if (root->type != NGX_CENTRIFUGO_JSON_MAP) {
+            return NGX_ERROR;
+        }
+
+        cmd = ngx_centrifugo_api_command(ctx->job, ctx->method, 0);
+        if (cmd == NULL) {
+            return NGX_ABORT;
+        }
+
+        ngx_centrifugo_api_start_json(cmd, root);
+        return NGX_OK;
+    }
+
+    if (root == NULL) {
+        return NGX_ERROR;
+    }
+
+    /* one bad command spoils the body before anything is done */
+
+    for (value = root; value; value = value->next) {
+        if (value->type != NGX_CENTRIFUGO_JSON_MAP
+            || api_command_method(value, &method) == NGX_ERROR)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    for (value = root; value; value = value->next) {
+        rc = api_start_command(ctx, value);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+api_start_command(api_ctx_t *ctx, ngx_centrifugo_json_t *value)
+{
+    uint64_t                       id;
+    ngx_int_t                      rc;
+    ngx_uint_t                     method;
+    ngx_centrifugo_api_command_t  *cmd;
+
+    id = 0;
+    (void) ngx_centrifugo_json_uint(value, "id", 2, NGX_MAX_UINT32_VALUE, &id);
+
+    rc = api_command_method(value, &method);
+
+    cmd = ngx_centrifugo_api_command(ctx->job, method, (uint32_t) id);
+    if (cmd == NULL) {
+        return NGX_ABORT;
+    }
+
+    if (rc == NGX_DECLINED) {
+        cmd->error = &ngx_centrifugo_api_not_found;
+        return NGX_OK;
+    }
+
+    ngx_centrifugo_api_start_json(cmd,
+                          ngx_centrifugo_json_get(value, "params", 6));
+
+    return NGX_OK;
+}
+
+
+/*
+ * NGX_OK; NGX_DECLINED: a method that is not built, or an unknown number;
+ * NGX_ERROR: an unknown name, or an id or method of a wrong type.
+ */
+
+static ngx_int_t
+api_command_method(ngx_centrifugo_json_t *value, ngx_uint_t *method)
+{
+    uint64_t                n, id;
+    ngx_centrifugo_json_t  *m;
+
+    if (ngx_centrifugo_json_uint(value, "id", 2, NGX_MAX_UINT32_VALUE, &id)
+        == NGX_ERROR)
+    {
+        return NGX_ERROR;
+    }
+
+    *method = NGX_CENTRIFUGO_API_PUBLISH;
+
+    m = ngx_centrifugo_json_get(value, "method", 6);
+
+    if (m == NULL) {
+        return NGX_OK;
+    }
+
+    if (m->type == NGX_CENTRIFUGO_JSON_STRING) {
+        return ngx_centrifugo_api_find(&m->str, 1, method);
+    }
+
+    if (ngx_centrifugo_json_uint(value, "method", 6, NGX_MAX_INT32_VALUE, &n)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    *method = (ngx_uint_t) n;
+
+    return (n <= NGX_CENTRIFUGO_API_BROADCAST) ? NGX_OK : NGX_DECLINED;
+}
+
+
+static ngx_int_t
+api_reply(ngx_http_request_t *r, api_ctx_t *ctx)
+{
+    ngx_int_t                      rc;
+    ngx_centrifugo_buf_t           b;
+    ngx_centrifugo_api_command_t  *cmd;
+
+    ngx_memzero(&b, sizeof(ngx_centrifugo_buf_t));
+
+    for (cmd = ctx->job->commands; cmd; cmd = cmd->next) {
+
+        if (cmd != ctx->job->commands) {
+            ngx_centrifugo_buf_byte(&b, '\n');
+        }
+
+        ngx_centrifugo_buf_byte(&b, '{');
+
+        if (cmd->id) {
+            ngx_centrifugo_buf_literal(&b, "\"id\":");
+            ngx_centrifugo_buf_append_uint(&b, cmd->id);
+            ngx_centrifugo_buf_byte(&b, ',');
+        }
+
+        ngx_centrifugo_api_result_json(&b, cmd);
+        ngx_centrifugo_buf_byte(&b, '}');
+    }
+
+    rc = b.failed ? NGX_HTTP_INTERNAL_SERVER_ERROR
+         : ngx_centrifugo_http_respond(r, NGX_HTTP_OK, "application/json",
+                                       b.start, ngx_centrifugo_buf_len(&b));
+
+    ngx_centrifugo_buf_free(&b);
+
+    return rc;
+}
+
+
+/*
+ * The request ends, with or without its answer.
+ */
+
+static void
+api_cleanup(void *data)
+{
+    api_ctx_t  *ctx = data;
+
+    ngx_centrifugo_api_release(ctx->job);
+}

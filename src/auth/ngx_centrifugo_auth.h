@@ -1,0 +1,76 @@
+/*
+ * Who may connect, and which names a channel may have.  No connection, no
+ * client: plain data in, a verdict out.
+ */
+
+#ifndef _NGX_CENTRIFUGO_AUTH_H_INCLUDED_
+#define _NGX_CENTRIFUGO_AUTH_H_INCLUDED_
+
+
+#include "../core/ngx_centrifugo_buf.h"
+
+
+typedef enum {
+    NGX_CENTRIFUGO_TOKEN_OK = 0,
+    NGX_CENTRIFUGO_TOKEN_INVALID,
+    NGX_CENTRIFUGO_TOKEN_EXPIRED,
+    NGX_CENTRIFUGO_TOKEN_ERROR          /* no memory */
+} ngx_centrifugo_token_rc_e;
+
+/* keys of one verifier; more kinds of key come with their own members */
+typedef struct {
+    ngx_str_t          hmac_secret_key;     /* len 0: not configured */
+} ngx_centrifugo_verifier_t;
+
+typedef struct {
+    ngx_str_t          user;            /* sub; len 0: anonymous */
+    ngx_str_t          info;            /* raw JSON, len 0: none; points into
+                                           the arena, like all strings here */
+    int64_t            expire_at;       /* unix seconds, 0: never */
+    const char        *reason;          /* why it was refused, for the log */
+} ngx_centrifugo_token_t;
+
+
+/*
+ * Verifies a connection token at the time `now` (unix seconds).  The algorithm
+ * in its header must be one of the configured kinds of key; `none`, PS*, a
+ * `crit` member and an empty signature are refused.  Order of checks: three
+ * parts, claims, signature, no `channel` claim, nbf and exp.
+ */
+ngx_centrifugo_token_rc_e ngx_centrifugo_token_verify(
+    const ngx_centrifugo_verifier_t *verifier, ngx_centrifugo_arena_t *arena,
+    const ngx_str_t *token, time_t now, ngx_centrifugo_token_t *result);
+
+
+/*
+ * Origin patterns (ngx_str_t elements, lower case): none refuses every request
+ * that has an Origin, the single "*" allows all, otherwise globs where `*`
+ * stands for any characters.  `origin` is NULL when the header is absent,
+ * which is always allowed.  NGX_OK or NGX_DECLINED.
+ */
+ngx_int_t ngx_centrifugo_origin_check(const ngx_array_t *patterns,
+    const ngx_str_t *origin);
+
+
+/*
+ * The namespace part of a channel: the text between an optional leading `$`
+ * and the first `:`; len 0 when there is none.
+ */
+void ngx_centrifugo_channel_namespace(const ngx_str_t *channel,
+    ngx_str_t *name);
+
+/* NGX_OK when all bytes of a channel name are ASCII, else NGX_DECLINED */
+ngx_int_t ngx_centrifugo_channel_ascii(const ngx_str_t *channel);
+
+/* NGX_OK for a valid namespace name: [-a-zA-Z0-9_.]{2,} */
+ngx_int_t ngx_centrifugo_namespace_valid(const ngx_str_t *name);
+
+/*
+ * Compares two secrets in a time that depends on the length of `given` only.
+ * Returns 1 when they are equal.
+ */
+ngx_uint_t ngx_centrifugo_secret_equal(const ngx_str_t *secret,
+    const ngx_str_t *given);
+
+
+#endif /* _NGX_CENTRIFUGO_AUTH_H_INCLUDED_ */

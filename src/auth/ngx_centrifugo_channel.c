@@ -1,0 +1,83 @@
+/*
+ * Names of channels and namespaces, and the comparison of secrets.
+ */
+
+#include "ngx_centrifugo_auth.h"
+
+
+void
+ngx_centrifugo_channel_namespace(const ngx_str_t *channel, ngx_str_t *name)
+{
+    u_char  *p, *end, *colon;
+
+    p = channel->data;
+    end = p + channel->len;
+
+    if (p < end && *p == '$') {
+        p++;
+    }
+
+    colon = (p < end) ? memchr(p, ':', end - p) : NULL;
+
+    name->data = p;
+    name->len = colon ? colon - p : 0;
+}
+
+
+ngx_int_t
+ngx_centrifugo_channel_ascii(const ngx_str_t *channel)
+{
+    size_t  i;
+
+    for (i = 0; i < channel->len; i++) {
+        if (channel->data[i] & 0x80) {
+            return NGX_DECLINED;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_centrifugo_namespace_valid(const ngx_str_t *name)
+{
+    u_char  c;
+    size_t  i;
+
+    if (name->len < 2) {
+        return NGX_DECLINED;
+    }
+
+    for (i = 0; i < name->len; i++) {
+        c = name->data[i];
+
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
+              || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.'))
+        {
+            return NGX_DECLINED;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_centrifugo_secret_equal(const ngx_str_t *secret, const ngx_str_t *given)
+{
+    size_t           i;
+    volatile u_char  diff;
+
+    if (secret->len == 0) {
+        return 0;
+    }
+
+    diff = (secret->len != given->len);
+
+    for (i = 0; i < given->len; i++) {
+        diff |= given->data[i] ^ secret->data[i % secret->len];
+    }
+
+    return diff == 0;
+}

@@ -1,0 +1,346 @@
+/*
+ * What all engines share: this worker's table of the channels that its clients
+ * are subscribed to, and the way from the broadcast log to them.
+ */
+
+#include "ngx_centrifugo_broker.h"
+
+
+typedef struct {
+    ngx_rbtree_t         by_id;
+    ngx_rbtree_t         by_name;
+    ngx_rbtree_node_t    sentinel;
+    time_t               warned;
+} broker_table_t;
+
+typedef struct {
+    uint32_t             user;
+    uint32_t             client;
+    uint32_t             conn_info;
+    uint32_t             chan_info;
+} broker_info_t;
+
+
+static ngx_centrifugo_channel_t *broker_find(ngx_centrifugo_hub_conf_t *hcf,
+    uint64_t id);
+static ngx_uint_t broker_wanted(ngx_centrifugo_hub_t *hub, uint64_t id);
+static void broker_overrun(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log);
+static u_char *broker_put(u_char *p, const ngx_str_t *s);
+
+
+ngx_int_t
+ngx_centrifugo_broker_init(ngx_centrifugo_hub_conf_t *hcf)
+{
+    broker_table_t  *table;
+
+    table = calloc(1, sizeof(broker_table_t));
+    if (table == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_rbtree_init(&table->by_id, &table->sentinel, ngx_rbtree_insert_value);
+    ngx_rbtree_init(&table->by_name, &table->sentinel,
+                    ngx_str_rbtree_insert_value);
+
+    hcf->channels = table;
+    hcf->engine = &ngx_centrifugo_engine_memory;
+    hcf->hub.wanted = broker_wanted;
+    hcf->hub.data = hcf;
+
+    return ngx_centrifugo_engine(hcf)->init_worker(hcf);
+}
+
+
+void
+ngx_centrifugo_broker_exit(ngx_centrifugo_hub_conf_t *hcf)
+{
+    ngx_centrifugo_engine(hcf)->exit_worker(hcf);
+
+    free(hcf->channels);
+    hcf->channels = NULL;
+}
+
+
+ngx_centrifugo_channel_t *
+ngx_centrifugo_broker_channel(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_str_t *name)
+{
+    ngx_str_t        key;
+    ngx_str_node_t  *node;
+    broker_table_t  *table;
+
+    table = hcf->channels;
+    key = *name;
+
+    node = ngx_str_rbtree_lookup(&table->by_name, &key,
+                                 ngx_crc32_long(key.data, key.len));
+
+    return node ? ngx_rbtree_data(&node->node, ngx_centrifugo_channel_t,
+                                  name.node)
+                : NULL;
+}
+
+
+ngx_centrifugo_channel_t *
+ngx_centrifugo_broker_channel_add(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_str_t *name, uint64_t id)
+{
+    broker_table_t            *table;
+    ngx_centrifugo_channel_t  *ch;
+
+    table = hcf->channels;
+    ch = ngx_centrifugo_broker_channel(hcf, name);
+
+    if (ch != NULL) {
+        return ch;
+    }
+
+    ch = malloc(sizeof(ngx_centrifugo_channel_t) + name->len);
+    if (ch == NULL) {
+        return NULL;
+    }
+
+    ch->hcf = hcf;
+    ch->count = 0;
+    ngx_queue_init(&ch->subscriptions);
+
+    ch->name.str.len = name->len;
+    ch->name.str.data = (u_char *) (ch + 1);
+    ngx_memcpy(ch->name.str.data, name->data, name->len);
+
+    ch->name.node.key = ngx_crc32_long(name->data, name->len);
+    ngx_rbtree_insert(&table->by_name, &ch->name.node);
+
+    ch->node.key = id;
+    ngx_rbtree_insert(&table->by_id, &ch->node);
+
+    return ch;
+}
+
+
+void
+ngx_centrifugo_broker_channel_free(ngx_centrifugo_channel_t *ch)
+{
+    broker_table_t  *table;
+
+    table = ch->hcf->channels;
+
+    ngx_rbtree_delete(&table->by_id, &ch->node);
+    ngx_rbtree_delete(&table->by_name, &ch->name.node);
+
+    free(ch);
+}
+
+
+static ngx_centrifugo_channel_t *
+broker_find(ngx_centrifugo_hub_conf_t *hcf, uint64_t id)
+{
+    broker_table_t     *table;
+    ngx_rbtree_node_t  *node, *sentinel;
+
+    table = hcf->channels;
+    node = table->by_id.root;
+    sentinel = table->by_id.sentinel;
+
+    while (node != sentinel) {
+
+        if (node->key == id) {
+            return ngx_rbtree_data(node, ngx_centrifugo_channel_t, node);
+        }
+
+        node = (id < node->key) ? node->left : node->right;
+    }
+
+    return NULL;
+}
+
+
+static ngx_uint_t
+broker_wanted(ngx_centrifugo_hub_t *hub, uint64_t id)
+{
+    return broker_find(hub->data, id) != NULL;
+}
+
+
+ngx_int_t
+ngx_centrifugo_broker_poll(ngx_centrifugo_hub_conf_t *hcf,
+    ngx_centrifugo_deliver_pt deliver, ngx_uint_t budget, ngx_log_t *log)
+{
+    ngx_uint_t                     appends;
+    ngx_centrifugo_entry_t         entry;
+    ngx_centrifugo_channel_t      *ch;
+    ngx_centrifugo_publication_t   pub;
+    ngx_centrifugo_client_info_t   info;
+
+    appends = 0;
+
+    while (appends < budget) {
+
+        switch (ngx_centrifugo_hub_read(&hcf->hub, &entry)) {
+
+        case NGX_OK:
+            break;
+
+        case NGX_DONE:
+            return NGX_OK;
+
+        case NGX_AGAIN:
+            appends++;
+            continue;
+
+        case NGX_DECLINED:
+            broker_overrun(hcf, log);
+            appends++;
+            continue;
+
+        default:
+            return NGX_AGAIN;
+        }
+
+        appends++;
+
+        ch = broker_find(hcf, entry.channel);
+
+        if (ch == NULL) {
+            continue;
+        }
+
+        ngx_memzero(&pub, sizeof(ngx_centrifugo_publication_t));
+        pub.data = entry.data;
+        pub.offset = entry.offset;
+
+        if (entry.info.len
+            && ngx_centrifugo_broker_unpack_info(&entry.info, &info) == NGX_OK)
+        {
+            pub.info = &info;
+        }
+
+        appends += deliver(ch, entry.pos, &pub);
+    }
+
+    return NGX_AGAIN;
+}
+
+
+static void
+broker_overrun(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
+{
+    ngx_uint_t          n;
+    broker_table_t     *table;
+    ngx_rbtree_node_t  *node;
+
+    table = hcf->channels;
+
+    /* which channels lost something is not known: each may have */
+
+    n = 0;
+
+    if (table->by_id.root != table->by_id.sentinel) {
+        for (node = ngx_rbtree_min(table->by_id.root, table->by_id.sentinel);
+             node;
+             node = ngx_rbtree_next(&table->by_id, node))
+        {
+            n++;
+        }
+    }
+
+    ngx_centrifugo_hub_add(&hcf->hub, NGX_CENTRIFUGO_COUNT_LOG_LOST, n);
+
+    if (table->warned != ngx_time()) {
+        table->warned = ngx_time();
+
+        ngx_log_error(NGX_LOG_WARN, log, 0,
+                      "centrifugo: this worker fell behind the log of hub "
+                      "\"%V\", publications to up to %ui channels may be lost; "
+                      "a larger \"log=\" in \"zone\" gives it more time",
+                      &hcf->name, n);
+    }
+}
+
+
+ngx_uint_t
+ngx_centrifugo_broker_wake(ngx_centrifugo_hub_conf_t *hcf)
+{
+    return ngx_centrifugo_hub_wake(&hcf->hub);
+}
+
+
+ngx_int_t
+ngx_centrifugo_broker_pack_info(ngx_centrifugo_arena_t *arena,
+    const ngx_centrifugo_client_info_t *info, ngx_str_t *packed)
+{
+    u_char         *p;
+    broker_info_t   head;
+
+    head.user = (uint32_t) info->user.len;
+    head.client = (uint32_t) info->client.len;
+    head.conn_info = (uint32_t) info->conn_info.len;
+    head.chan_info = (uint32_t) info->chan_info.len;
+
+    packed->len = sizeof(broker_info_t) + info->user.len + info->client.len
+                  + info->conn_info.len + info->chan_info.len;
+
+    packed->data = ngx_centrifugo_arena_alloc(arena, packed->len);
+    if (packed->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_cpymem(packed->data, &head, sizeof(broker_info_t));
+    p = broker_put(p, &info->user);
+    p = broker_put(p, &info->client);
+    p = broker_put(p, &info->conn_info);
+    (void) broker_put(p, &info->chan_info);
+
+    return NGX_OK;
+}
+
+
+static u_char *
+broker_put(u_char *p, const ngx_str_t *s)
+{
+    /* an absent string has no address that memcpy() may see */
+
+    return s->len ? ngx_cpymem(p, s->data, s->len) : p;
+}
+
+
+ngx_int_t
+ngx_centrifugo_broker_unpack_info(const ngx_str_t *packed,
+    ngx_centrifugo_client_info_t *info)
+{
+    u_char         *p;
+    uint64_t        len;
+    broker_info_t   head;
+
+    if (packed->len < sizeof(broker_info_t)) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(&head, packed->data, sizeof(broker_info_t));
+
+    len = sizeof(broker_info_t) + (uint64_t) head.user + head.client
+          + head.conn_info + head.chan_info;
+
+    if (len != packed->len) {
+        return NGX_ERROR;
+    }
+
+    p = packed->data + sizeof(broker_info_t);
+
+    info->user.data = p;
+    info->user.len = head.user;
+    p += head.user;
+
+    info->client.data = p;
+    info->client.len = head.client;
+    p += head.client;
+
+    info->conn_info.data = p;
+    info->conn_info.len = head.conn_info;
+    p += head.conn_info;
+
+    info->chan_info.data = p;
+    info->chan_info.len = head.chan_info;
+
+    return NGX_OK;
+}

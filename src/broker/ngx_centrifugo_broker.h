@@ -1,0 +1,136 @@
+/*
+ * The engine interface.  Client and API know only this: what is below it (the
+ * shared zone now) publishes, and calls back with what subscribers get.
+ */
+
+#ifndef _NGX_CENTRIFUGO_BROKER_H_INCLUDED_
+#define _NGX_CENTRIFUGO_BROKER_H_INCLUDED_
+
+
+#include "../core/ngx_centrifugo_conf.h"
+#include "../protocol/ngx_centrifugo_protocol.h"
+
+
+/* how an operation ended */
+typedef enum {
+    NGX_CENTRIFUGO_ENGINE_OK = 0,
+    NGX_CENTRIFUGO_ENGINE_RETRY,        /* may work later: error 100 */
+    NGX_CENTRIFUGO_ENGINE_REFUSED,      /* never: the input is too large */
+    NGX_CENTRIFUGO_ENGINE_UNAVAILABLE   /* the engine is down: error 100 */
+} ngx_centrifugo_engine_rc_e;
+
+/*
+ * A channel that clients of this worker are subscribed to.
+ */
+typedef struct {
+    ngx_rbtree_node_t            node;          /* by id */
+    ngx_str_node_t               name;
+    ngx_centrifugo_hub_conf_t   *hcf;
+    ngx_queue_t                  subscriptions; /* of the client layer */
+    ngx_uint_t                   count;
+} ngx_centrifugo_channel_t;
+
+typedef struct {
+    ngx_centrifugo_channel_t    *channel;       /* subscribe */
+    uint64_t                     pos;           /* of the log, where the
+                                                   subscription begins */
+} ngx_centrifugo_engine_result_t;
+
+/*
+ * Called exactly once for each operation, perhaps before the operation
+ * returns.  `handle` is the caller's own, to find again who asked.
+ */
+typedef struct {
+    void                       (*handler)(uint64_t handle,
+                                     ngx_centrifugo_engine_rc_e rc,
+                                     ngx_centrifugo_engine_result_t *result);
+    uint64_t                     handle;
+} ngx_centrifugo_completion_t;
+
+/* one publication as an engine takes it */
+typedef struct {
+    ngx_str_t                    channel;
+    ngx_str_t                    data;
+    ngx_str_t                    info;  /* ngx_centrifugo_broker_pack_info() */
+} ngx_centrifugo_publish_t;
+
+typedef struct {
+    ngx_str_t     name;
+
+    ngx_int_t   (*init_worker)(ngx_centrifugo_hub_conf_t *hcf);
+    void        (*exit_worker)(ngx_centrifugo_hub_conf_t *hcf);
+
+    void        (*publish)(ngx_centrifugo_hub_conf_t *hcf,
+                    const ngx_centrifugo_publish_t *pub,
+                    const ngx_centrifugo_completion_t *done);
+
+    /*
+     * The completion attaches a subscription to result->channel (count > 0)
+     * before it returns, or the channel is given up again.
+     */
+    void        (*subscribe)(ngx_centrifugo_hub_conf_t *hcf,
+                    const ngx_str_t *channel,
+                    const ngx_centrifugo_completion_t *done);
+
+    /* The channel lost its last subscription (count is 0): frees it. */
+    void        (*unsubscribe)(ngx_centrifugo_channel_t *channel);
+} ngx_centrifugo_engine_t;
+
+/*
+ * The way of a publication to subscribers: appends it to the queues of the
+ * channel's subscriptions, except those that begin after `pos`.  Returns how
+ * many there were.
+ */
+typedef ngx_uint_t (*ngx_centrifugo_deliver_pt)(
+    ngx_centrifugo_channel_t *channel, uint64_t pos,
+    const ngx_centrifugo_publication_t *pub);
+
+
+extern const ngx_centrifugo_engine_t  ngx_centrifugo_engine_memory;
+
+
+#define ngx_centrifugo_engine(hcf)                                           \
+    ((const ngx_centrifugo_engine_t *) (hcf)->engine)
+
+
+/* Prepares the table of channels and the engine of a hub in this worker. */
+ngx_int_t ngx_centrifugo_broker_init(ngx_centrifugo_hub_conf_t *hcf);
+void ngx_centrifugo_broker_exit(ngx_centrifugo_hub_conf_t *hcf);
+
+/*
+ * For engines: this worker's channel of that name and hub id, found or made;
+ * NULL: no memory.  free: it has no subscription any more.
+ */
+ngx_centrifugo_channel_t *ngx_centrifugo_broker_channel_add(
+    ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *name, uint64_t id);
+void ngx_centrifugo_broker_channel_free(ngx_centrifugo_channel_t *channel);
+
+/*
+ * Reads the log of a hub and delivers, until about `budget` appends are done
+ * (at least one publication).  NGX_OK: nothing is left; NGX_AGAIN: more is
+ * there, call again after the writes.
+ */
+ngx_int_t ngx_centrifugo_broker_poll(ngx_centrifugo_hub_conf_t *hcf,
+    ngx_centrifugo_deliver_pt deliver, ngx_uint_t budget, ngx_log_t *log);
+
+/*
+ * To be called once after any number of publishes, with no lock held: wakes
+ * the other workers, and tells by 1 that this one has to poll, too.
+ */
+ngx_uint_t ngx_centrifugo_broker_wake(ngx_centrifugo_hub_conf_t *hcf);
+
+/* This worker's channel of that name, or NULL. */
+ngx_centrifugo_channel_t *ngx_centrifugo_broker_channel(
+    ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *name);
+
+/*
+ * The form in which a publisher's identity travels; unpack checks lengths:
+ * NGX_ERROR for what pack did not make.
+ */
+ngx_int_t ngx_centrifugo_broker_pack_info(ngx_centrifugo_arena_t *arena,
+    const ngx_centrifugo_client_info_t *info, ngx_str_t *packed);
+ngx_int_t ngx_centrifugo_broker_unpack_info(const ngx_str_t *packed,
+    ngx_centrifugo_client_info_t *info);
+
+
+#endif /* _NGX_CENTRIFUGO_BROKER_H_INCLUDED_ */

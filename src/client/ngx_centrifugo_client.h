@@ -1,0 +1,228 @@
+/*
+ * One client: a state machine that is fed messages and fills a queue of
+ * frames.  It knows no socket and no HTTP; a transport carries it.
+ */
+
+#ifndef _NGX_CENTRIFUGO_CLIENT_H_INCLUDED_
+#define _NGX_CENTRIFUGO_CLIENT_H_INCLUDED_
+
+
+#include "../core/ngx_centrifugo_wheel.h"
+#include "../broker/ngx_centrifugo_broker.h"
+#include "../protocol/ngx_centrifugo_frame.h"
+#include "ngx_centrifugo_queue.h"
+
+
+#define NGX_CENTRIFUGO_VERSION  "0.1.0"
+#define NGX_CENTRIFUGO_ID_LEN   36      /* printed */
+
+
+typedef struct ngx_centrifugo_client_s  ngx_centrifugo_client_t;
+
+typedef struct {
+    ngx_str_t     name;                 /* "websocket" */
+
+    /* Writes the transport's header into the room before a frame's payload. */
+    void        (*seal)(ngx_centrifugo_frame_t *frame);
+
+    /*
+     * Writes what is in client->queue.  NGX_OK: all; NGX_AGAIN: the rest when
+     * the connection takes it, the transport sees to that; NGX_ERROR: the
+     * connection is dead, the caller ends the client.
+     */
+    ngx_int_t   (*send)(ngx_centrifugo_client_t *client);
+
+    /*
+     * Puts the end with its code and reason behind what is in the queue; the
+     * client is closed already and is destroyed by the transport later, but
+     * never within this call.  Code 0: the connection just ends.
+     */
+    void        (*close)(ngx_centrifugo_client_t *client, ngx_uint_t code,
+                    const ngx_str_t *reason);
+
+    /* Takes up reading where a full input buffer had stopped it. */
+    void        (*resume)(ngx_centrifugo_client_t *client);
+} ngx_centrifugo_transport_t;
+
+typedef enum {
+    NGX_CENTRIFUGO_CLIENT_NEW = 0,
+    NGX_CENTRIFUGO_CLIENT_CONNECTED,
+    NGX_CENTRIFUGO_CLIENT_UNUSABLE,     /* connect failed, nothing is read */
+    NGX_CENTRIFUGO_CLIENT_CLOSED
+} ngx_centrifugo_client_state_e;
+
+/* what a client waits for; each is a time of ngx_current_msec or 0 */
+typedef enum {
+    NGX_CENTRIFUGO_DUE_STALE = 0,       /* no successful connect */
+    NGX_CENTRIFUGO_DUE_PING,
+    NGX_CENTRIFUGO_DUE_PONG,
+    NGX_CENTRIFUGO_DUE_EXPIRE,
+    NGX_CENTRIFUGO_DUE_DRAIN,
+    NGX_CENTRIFUGO_DUE_WRITE,           /* no progress of a write */
+    NGX_CENTRIFUGO_DUE_END,             /* the peer's part of the close */
+    NGX_CENTRIFUGO_DUE_N
+} ngx_centrifugo_due_e;
+
+struct ngx_centrifugo_client_s {
+    const ngx_centrifugo_transport_t  *transport;
+    const ngx_centrifugo_codec_t      *codec;
+    ngx_centrifugo_hub_conf_t         *hcf;
+    ngx_log_t                         *log;
+
+    ngx_queue_t                        link;    /* hcf->clients */
+    ngx_queue_t                        dirty;   /* next NULL: is not */
+    ngx_queue_t                        subscriptions;
+    ngx_centrifugo_wheel_node_t        timer;
+    ngx_msec_t                         due[NGX_CENTRIFUGO_DUE_N];
+
+    ngx_centrifugo_queue_t             queue;
+    ngx_centrifugo_buf_t              *input;   /* messages behind a command
+                                                   that waits; NULL: none */
+
+    ngx_str_t                          user;    /* one block with info */
+    ngx_str_t                          info;
+    uint64_t                           handle;
+    uint32_t                           nsubscriptions;
+
+    /* the one command that may be under way in an engine */
+    uint32_t                           command_id;
+    ngx_str_t                          command_channel;     /* owned */
+
+    u_char                             id[16];
+    ngx_centrifugo_client_state_e      state:8;
+
+    unsigned                           waiting:1;   /* a command is */
+    unsigned                           dispatching:1;
+    unsigned                           was_recovering:1;    /* of it */
+    unsigned                           pinged:1;    /* a pong is due */
+};
+
+typedef struct {
+    ngx_queue_t                        in_channel;
+    ngx_queue_t                        in_client;
+    ngx_centrifugo_channel_t          *channel;
+    ngx_centrifugo_client_t           *client;
+    uint64_t                           pos;     /* where it begins */
+} ngx_centrifugo_subscription_t;
+
+/* a disconnect of facts that clients know by number */
+typedef struct {
+    ngx_uint_t                         code;
+    ngx_str_t                          reason;
+} ngx_centrifugo_disconnect_t;
+
+
+extern const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_shutdown;
+extern const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_internal;
+extern const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_expired;
+extern const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_slow;
+extern const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_write;
+extern const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_no_pong;
+extern const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_token;
+extern const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_request;
+extern const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_stale;
+extern const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_denied;
+extern const ngx_centrifugo_disconnect_t
+    ngx_centrifugo_disconnect_unavailable;
+
+extern const ngx_centrifugo_error_t  ngx_centrifugo_error_internal;
+extern const ngx_centrifugo_error_t  ngx_centrifugo_error_channel;
+extern const ngx_centrifugo_error_t  ngx_centrifugo_error_denied;
+extern const ngx_centrifugo_error_t  ngx_centrifugo_error_subscribed;
+extern const ngx_centrifugo_error_t  ngx_centrifugo_error_limit;
+extern const ngx_centrifugo_error_t  ngx_centrifugo_error_request;
+extern const ngx_centrifugo_error_t  ngx_centrifugo_error_unavailable;
+extern const ngx_centrifugo_error_t  ngx_centrifugo_error_token_expired;
+extern const ngx_centrifugo_error_t  ngx_centrifugo_error_expired;
+
+
+/*
+ * Makes a zeroed structure (embedded in the transport's session) a client.
+ * Set before: transport, codec, hcf, log.  NGX_ERROR: no memory or no random
+ * bytes; nothing is left behind.
+ */
+ngx_int_t ngx_centrifugo_client_init(ngx_centrifugo_client_t *client);
+
+/*
+ * The connection is gone: ends the session if it is not closed yet and frees
+ * everything but the structure itself.
+ */
+void ngx_centrifugo_client_destroy(ngx_centrifugo_client_t *client);
+
+/*
+ * One whole message from the peer.  `data` may be changed.  NGX_OK: taken;
+ * NGX_AGAIN: taken, but stop reading until transport->resume(), since commands
+ * before it still wait for their answers.
+ */
+ngx_int_t ngx_centrifugo_client_message(ngx_centrifugo_client_t *client,
+    u_char *data, size_t len);
+
+/*
+ * Ends the session: the code and reason go to the peer behind what is queued.
+ * Does nothing when it is closed already.  `why` is for the log.
+ */
+void ngx_centrifugo_client_close(ngx_centrifugo_client_t *client,
+    const ngx_centrifugo_disconnect_t *disconnect, const char *why);
+
+/* The peer has ended the session (or the socket died). */
+void ngx_centrifugo_client_gone(ngx_centrifugo_client_t *client,
+    const char *why);
+
+/* Writes the client's id as a UUID: NGX_CENTRIFUGO_ID_LEN bytes. */
+u_char *ngx_centrifugo_client_id(ngx_centrifugo_client_t *client,
+    u_char *p);
+
+/* The client of a handle, or NULL when it is gone. */
+ngx_centrifugo_client_t *ngx_centrifugo_client_find(uint64_t handle);
+
+
+/* within the client layer */
+
+/*
+ * The worker's memory for one message; reset when the outermost message is
+ * done.
+ */
+ngx_centrifugo_arena_t *ngx_centrifugo_client_arena(void);
+
+/* Where replies of the message in hand are gathered, one per line. */
+ngx_centrifugo_buf_t *ngx_centrifugo_client_reply(
+    ngx_centrifugo_client_t *client);
+
+void ngx_centrifugo_client_error(ngx_centrifugo_client_t *client,
+    uint32_t id, ngx_centrifugo_method_e method,
+    const ngx_centrifugo_error_t *err, const ngx_str_t *channel,
+    const char *why);
+
+/*
+ * An engine has answered the command under way: takes up the commands behind
+ * it.
+ */
+void ngx_centrifugo_client_answered(ngx_centrifugo_client_t *client);
+
+/* Handlers of commands; what they answer goes to the reply buffer. */
+void ngx_centrifugo_client_connect(ngx_centrifugo_client_t *client,
+    ngx_centrifugo_command_t *cmd);
+void ngx_centrifugo_client_refresh(ngx_centrifugo_client_t *client,
+    ngx_centrifugo_command_t *cmd);
+void ngx_centrifugo_client_subscribe(ngx_centrifugo_client_t *client,
+    ngx_centrifugo_command_t *cmd);
+void ngx_centrifugo_client_unsubscribe(ngx_centrifugo_client_t *client,
+    ngx_centrifugo_command_t *cmd);
+void ngx_centrifugo_client_publish(ngx_centrifugo_client_t *client,
+    ngx_centrifugo_command_t *cmd);
+
+/* Ends all subscriptions. */
+void ngx_centrifugo_client_unsubscribe_all(ngx_centrifugo_client_t *client);
+
+ngx_centrifugo_subscription_t *ngx_centrifugo_client_subscription(
+    ngx_centrifugo_client_t *client, const ngx_str_t *channel);
+
+/*
+ * The one check of data that is to be published: the rule of the channel's
+ * publication_data_format.  NGX_OK or NGX_DECLINED (error 107).
+ */
+ngx_int_t ngx_centrifugo_publication_check(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_str_t *data);
+
+
+#endif /* _NGX_CENTRIFUGO_CLIENT_H_INCLUDED_ */

@@ -1,0 +1,38 @@
+/*
+ * From frames to sockets: phase 1 appends to queues, phase 2 writes each
+ * client's queue once.
+ */
+
+#ifndef _NGX_CENTRIFUGO_DELIVERY_H_INCLUDED_
+#define _NGX_CENTRIFUGO_DELIVERY_H_INCLUDED_
+
+
+#include "ngx_centrifugo_client.h"
+
+
+/* Prepares the list of clients that have something to write. */
+void ngx_centrifugo_delivery_init(void);
+
+/*
+ * Appends a frame to a client's queue and puts it on the list.  A client whose
+ * queue grows beyond queue_max_size is closed with 3008.
+ */
+void ngx_centrifugo_delivery_append(ngx_centrifugo_client_t *client,
+    ngx_centrifugo_frame_t *frame);
+
+/* ngx_centrifugo_deliver_pt: one publication to all its subscribers. */
+ngx_uint_t ngx_centrifugo_delivery_publication(
+    ngx_centrifugo_channel_t *channel, uint64_t pos,
+    const ngx_centrifugo_publication_t *pub);
+
+/*
+ * Writes the queues of listed clients, up to a fixed number.  NGX_OK: the list
+ * is empty; NGX_AGAIN: it is not.
+ */
+ngx_int_t ngx_centrifugo_delivery_flush(void);
+
+/* Writes the queue of one client now. */
+void ngx_centrifugo_delivery_send(ngx_centrifugo_client_t *client);
+
+
+#endif /* _NGX_CENTRIFUGO_DELIVERY_H_INCLUDED_ */

@@ -1,0 +1,33 @@
+/*
+ * A worker's part in its hubs: its slot, its bell, its tick, and the turns in
+ * which it reads the logs and writes to clients.
+ */
+
+#ifndef _NGX_CENTRIFUGO_WORKER_H_INCLUDED_
+#define _NGX_CENTRIFUGO_WORKER_H_INCLUDED_
+
+
+#include "../core/ngx_centrifugo_conf.h"
+
+
+/* Enters all hubs of the cycle.  NGX_OK or NGX_ERROR. */
+ngx_int_t ngx_centrifugo_worker_init(ngx_cycle_t *cycle,
+    ngx_centrifugo_main_conf_t *mcf);
+
+/* Leaves them: clears what is the worker's own in shared memory. */
+void ngx_centrifugo_worker_exit(ngx_cycle_t *cycle);
+
+/*
+ * To be called after any number of publishes: wakes all workers that have
+ * subscribers; this one reads the log when the running event is done.
+ */
+void ngx_centrifugo_worker_wake(ngx_centrifugo_hub_conf_t *hcf);
+
+/* Writes to clients that got frames outside of a turn, soon. */
+void ngx_centrifugo_worker_post(void);
+
+/* 1 while this worker may take new sessions: it has a slot. */
+ngx_uint_t ngx_centrifugo_worker_ready(ngx_centrifugo_hub_conf_t *hcf);
+
+
+#endif /* _NGX_CENTRIFUGO_WORKER_H_INCLUDED_ */

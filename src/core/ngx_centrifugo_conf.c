@@ -1,0 +1,882 @@
+#include "ngx_centrifugo_conf.h"
+
+
+#define NGX_CENTRIFUGO_API_ROOM  (64 * 1024)
+
+
+static ngx_centrifugo_channel_options_t *conf_create_options(ngx_conf_t *cf);
+static void conf_init_options(ngx_centrifugo_channel_options_t *options);
+static ngx_centrifugo_hub_conf_t *conf_create_hub(ngx_conf_t *cf,
+    ngx_str_t *name);
+static char *conf_finish_hub(ngx_conf_t *cf, ngx_centrifugo_main_conf_t *mcf,
+    ngx_centrifugo_hub_conf_t *hcf);
+static ngx_int_t conf_resolve(ngx_conf_t *cf,
+    ngx_centrifugo_main_conf_t *mcf, ngx_centrifugo_loc_conf_t *lcf);
+static ngx_int_t conf_check_client(ngx_conf_t *cf,
+    ngx_centrifugo_loc_conf_t *lcf);
+static ngx_int_t conf_check_api(ngx_conf_t *cf,
+    ngx_centrifugo_loc_conf_t *lcf);
+static char *conf_bad_value(ngx_conf_t *cf, ngx_command_t *cmd,
+    const char *hint);
+
+
+void *
+ngx_centrifugo_conf_create_main(ngx_conf_t *cf)
+{
+    ngx_centrifugo_main_conf_t  *mcf;
+
+    mcf = ngx_pcalloc(cf->pool, sizeof(ngx_centrifugo_main_conf_t));
+    if (mcf == NULL) {
+        return NULL;
+    }
+
+    if (ngx_array_init(&mcf->hubs, cf->pool, 2,
+                       sizeof(ngx_centrifugo_hub_conf_t *))
+        != NGX_OK
+        || ngx_array_init(&mcf->locations, cf->pool, 4,
+                          sizeof(ngx_centrifugo_loc_conf_t *))
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
+    return mcf;
+}
+
+
+void *
+ngx_centrifugo_conf_create_loc(ngx_conf_t *cf)
+{
+    return ngx_pcalloc(cf->pool, sizeof(ngx_centrifugo_loc_conf_t));
+}
+
+
+char *
+ngx_centrifugo_conf_hub(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_centrifugo_main_conf_t  *mcf = conf;
+
+    char                        *rv;
+    ngx_str_t                   *value;
+    ngx_uint_t                   i;
+    ngx_conf_t                   save;
+    ngx_http_conf_ctx_t         *ctx, *http;
+    ngx_centrifugo_hub_conf_t   *hcf, **slot;
+
+    value = cf->args->elts;
+
+    if (ngx_centrifugo_namespace_valid(&value[1]) != NGX_OK) {
+        return conf_bad_value(cf, cmd, "a name of two or more letters, "
+                              "digits, \"-\", \"_\" or \".\"");
+    }
+
+    slot = mcf->hubs.elts;
+
+    for (i = 0; i < mcf->hubs.nelts; i++) {
+        if (slot[i]->name.len == value[1].len
+            && ngx_strncmp(slot[i]->name.data, value[1].data, value[1].len)
+               == 0)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "duplicate centrifugo_hub \"%V\": give each "
+                               "hub a name of its own", &value[1]);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    hcf = conf_create_hub(cf, &value[1]);
+    if (hcf == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    hcf->index = mcf->hubs.nelts;
+
+    slot = ngx_array_push(&mcf->hubs);
+    if (slot == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *slot = hcf;
+
+    /*
+     * Inside the block the server's and the location's place of this module
+     * hold the hub and the options of channels without a namespace.
+     */
+
+    ctx = ngx_pcalloc(cf->pool, sizeof(ngx_http_conf_ctx_t));
+    if (ctx == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    http = cf->ctx;
+    ctx->main_conf = http->main_conf;
+    ctx->srv_conf = ngx_pcalloc(cf->pool, sizeof(void *) * ngx_http_max_module);
+    ctx->loc_conf = ngx_pcalloc(cf->pool, sizeof(void *) * ngx_http_max_module);
+
+    if (ctx->srv_conf == NULL || ctx->loc_conf == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ctx->srv_conf[ngx_centrifugo_module.ctx_index] = hcf;
+    ctx->loc_conf[ngx_centrifugo_module.ctx_index] = hcf->options;
+
+    save = *cf;
+    cf->ctx = ctx;
+    cf->cmd_type = NGX_CENTRIFUGO_HUB_CONF;
+
+    rv = ngx_conf_parse(cf, NULL);
+
+    *cf = save;
+
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    return conf_finish_hub(cf, mcf, hcf);
+}
+
+
+static ngx_centrifugo_hub_conf_t *
+conf_create_hub(ngx_conf_t *cf, ngx_str_t *name)
+{
+    ngx_centrifugo_hub_conf_t  *hcf;
+
+    hcf = ngx_pcalloc(cf->pool, sizeof(ngx_centrifugo_hub_conf_t));
+    if (hcf == NULL) {
+        return NULL;
+    }
+
+    hcf->options = conf_create_options(cf);
+    if (hcf->options == NULL) {
+        return NULL;
+    }
+
+    if (ngx_array_init(&hcf->namespaces, cf->pool, 4,
+                       sizeof(ngx_centrifugo_namespace_t))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    hcf->name = *name;
+    hcf->cycle = cf->cycle;
+    hcf->zone = NGX_CONF_UNSET_SIZE;
+    hcf->client_insecure = NGX_CONF_UNSET;
+    hcf->api_insecure = NGX_CONF_UNSET;
+    hcf->anonymous = NGX_CONF_UNSET;
+    hcf->ping_interval = NGX_CONF_UNSET_MSEC;
+    hcf->pong_timeout = NGX_CONF_UNSET_MSEC;
+    hcf->stale_close_delay = NGX_CONF_UNSET_MSEC;
+    hcf->expired_close_delay = NGX_CONF_UNSET_MSEC;
+    hcf->write_timeout = NGX_CONF_UNSET_MSEC;
+    hcf->drain_time = NGX_CONF_UNSET_MSEC;
+    hcf->channel_limit = NGX_CONF_UNSET_UINT;
+    hcf->channel_max_length = NGX_CONF_UNSET_UINT;
+    hcf->connection_limit = NGX_CONF_UNSET_UINT;
+    hcf->message_size_limit = NGX_CONF_UNSET_SIZE;
+    hcf->publication_max_size = NGX_CONF_UNSET_SIZE;
+    hcf->queue_max_size = NGX_CONF_UNSET_SIZE;
+    hcf->hub.slot = NGX_CENTRIFUGO_NO_SLOT;
+
+    ngx_queue_init(&hcf->clients);
+
+    return hcf;
+}
+
+
+static char *
+conf_finish_hub(ngx_conf_t *cf, ngx_centrifugo_main_conf_t *mcf,
+    ngx_centrifugo_hub_conf_t *hcf)
+{
+    size_t                       max;
+    ngx_uint_t                   i;
+    ngx_centrifugo_namespace_t  *ns;
+
+    if (hcf->zone == NGX_CONF_UNSET_SIZE) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "centrifugo_hub \"%V\" has no zone: write "
+                           "\"zone 64m;\" in it", &hcf->name);
+        return NGX_CONF_ERROR;
+    }
+
+    conf_init_options(hcf->options);
+
+    ns = hcf->namespaces.elts;
+    for (i = 0; i < hcf->namespaces.nelts; i++) {
+        conf_init_options(ns[i].options);
+    }
+
+    ngx_conf_init_value(hcf->client_insecure, 0);
+    ngx_conf_init_value(hcf->api_insecure, 0);
+    ngx_conf_init_value(hcf->anonymous, 0);
+    ngx_conf_init_msec_value(hcf->ping_interval, 25000);
+    ngx_conf_init_msec_value(hcf->pong_timeout,
+                             ngx_min(8000, hcf->ping_interval / 3));
+    ngx_conf_init_msec_value(hcf->stale_close_delay, 10000);
+    ngx_conf_init_msec_value(hcf->expired_close_delay, 25000);
+    ngx_conf_init_msec_value(hcf->write_timeout, 10000);
+    ngx_conf_init_msec_value(hcf->drain_time, 30000);
+    ngx_conf_init_uint_value(hcf->channel_limit, 128);
+    ngx_conf_init_uint_value(hcf->channel_max_length, 255);
+    ngx_conf_init_uint_value(hcf->connection_limit, 0);
+    ngx_conf_init_size_value(hcf->message_size_limit, 64 * 1024);
+    ngx_conf_init_size_value(hcf->queue_max_size, 1024 * 1024);
+
+    hcf->verifier.hmac_secret_key = hcf->token_hmac_secret_key;
+
+    max = ngx_min(hcf->queue_max_size / 2,
+                  ngx_centrifugo_hub_publication_max(hcf->log));
+
+    if (hcf->publication_max_size == NGX_CONF_UNSET_SIZE) {
+        hcf->publication_max_size = ngx_min(512 * 1024, max);
+
+    } else if (hcf->publication_max_size > hcf->queue_max_size / 2) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "publication_max_size %uz of hub \"%V\" is more "
+                           "than half of queue_max_size: write at most %uz, "
+                           "or \"queue_max_size %uz;\"",
+                           hcf->publication_max_size, &hcf->name,
+                           hcf->queue_max_size / 2,
+                           hcf->publication_max_size * 2);
+        return NGX_CONF_ERROR;
+
+    } else if (hcf->publication_max_size > max) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "publication_max_size %uz of hub \"%V\" does not "
+                           "fit into an eighth of the log: write at most "
+                           "%uz, or a larger \"log=\" in \"zone\"",
+                           hcf->publication_max_size, &hcf->name, max);
+        return NGX_CONF_ERROR;
+    }
+
+    if (hcf->pong_timeout >= hcf->ping_interval) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "pong_timeout %Mms of hub \"%V\" must be less than "
+                           "ping_interval %Mms: write a smaller pong_timeout",
+                           hcf->pong_timeout, &hcf->name,
+                           hcf->ping_interval);
+        return NGX_CONF_ERROR;
+    }
+
+    if (hcf->client_insecure) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "client_insecure is on in hub \"%V\": everybody "
+                           "may subscribe and publish", &hcf->name);
+    }
+
+    if (hcf->api_insecure) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "api_insecure is on in hub \"%V\": the API asks "
+                           "for no key", &hcf->name);
+    }
+
+    return ngx_centrifugo_zones_add(cf, mcf, hcf) == NGX_OK
+           ? NGX_CONF_OK : NGX_CONF_ERROR;
+}
+
+
+char *
+ngx_centrifugo_conf_namespace(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_centrifugo_hub_conf_t  *hcf = conf;
+
+    char                        *rv;
+    ngx_str_t                   *value;
+    ngx_uint_t                   i;
+    ngx_conf_t                   save;
+    ngx_http_conf_ctx_t          ctx;
+    ngx_centrifugo_namespace_t  *ns;
+
+    value = cf->args->elts;
+
+    if (ngx_centrifugo_namespace_valid(&value[1]) != NGX_OK) {
+        return conf_bad_value(cf, cmd, "a name of two or more letters, "
+                              "digits, \"-\", \"_\" or \".\"");
+    }
+
+    ns = hcf->namespaces.elts;
+
+    for (i = 0; i < hcf->namespaces.nelts; i++) {
+        if (ns[i].name.len == value[1].len
+            && ngx_strncmp(ns[i].name.data, value[1].data, value[1].len) == 0)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "duplicate namespace \"%V\" in hub \"%V\": put "
+                               "its options into one block", &value[1],
+                               &hcf->name);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    ns = ngx_array_push(&hcf->namespaces);
+    if (ns == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ns->name = value[1];
+    ns->options = conf_create_options(cf);
+
+    if (ns->options == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ctx = *(ngx_http_conf_ctx_t *) cf->ctx;
+
+    ctx.loc_conf = ngx_pcalloc(cf->pool, sizeof(void *) * ngx_http_max_module);
+    if (ctx.loc_conf == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ctx.loc_conf[ngx_centrifugo_module.ctx_index] = ns->options;
+
+    save = *cf;
+    cf->ctx = &ctx;
+    cf->cmd_type = NGX_CENTRIFUGO_NAMESPACE_CONF;
+
+    rv = ngx_conf_parse(cf, NULL);
+
+    *cf = save;
+
+    return rv;
+}
+
+
+static ngx_centrifugo_channel_options_t *
+conf_create_options(ngx_conf_t *cf)
+{
+    ngx_centrifugo_channel_options_t  *options;
+
+    options = ngx_pcalloc(cf->pool, sizeof(ngx_centrifugo_channel_options_t));
+    if (options == NULL) {
+        return NULL;
+    }
+
+    options->allow_subscribe_for_client = NGX_CONF_UNSET;
+    options->allow_subscribe_for_anonymous = NGX_CONF_UNSET;
+    options->allow_publish_for_client = NGX_CONF_UNSET;
+    options->allow_publish_for_subscriber = NGX_CONF_UNSET;
+    options->allow_publish_for_anonymous = NGX_CONF_UNSET;
+
+    return options;
+}
+
+
+static void
+conf_init_options(ngx_centrifugo_channel_options_t *options)
+{
+    ngx_conf_init_value(options->allow_subscribe_for_client, 0);
+    ngx_conf_init_value(options->allow_subscribe_for_anonymous, 0);
+    ngx_conf_init_value(options->allow_publish_for_client, 0);
+    ngx_conf_init_value(options->allow_publish_for_subscriber, 0);
+    ngx_conf_init_value(options->allow_publish_for_anonymous, 0);
+}
+
+
+char *
+ngx_centrifugo_conf_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_centrifugo_hub_conf_t  *hcf = conf;
+
+    ssize_t     size, log;
+    ngx_str_t  *value, s;
+
+    if (hcf->zone != NGX_CONF_UNSET_SIZE) {
+        return "is duplicate: a hub has one zone";
+    }
+
+    value = cf->args->elts;
+
+    size = ngx_parse_size(&value[1]);
+
+    if (size == NGX_ERROR) {
+        return conf_bad_value(cf, cmd, "a size such as 64m");
+    }
+
+    if (size < NGX_CENTRIFUGO_ZONE_MIN) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "zone %V of hub \"%V\" is too small: write at "
+                           "least 4m", &value[1], &hcf->name);
+        return NGX_CONF_ERROR;
+    }
+
+    log = ngx_max(size / 4, NGX_CENTRIFUGO_LOG_MIN);
+
+    if (cf->args->nelts == 3) {
+
+        if (value[2].len <= 4 || ngx_strncmp(value[2].data, "log=", 4) != 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\" of \"zone\": write "
+                               "\"zone %V log=16m;\"", &value[2], &value[1]);
+            return NGX_CONF_ERROR;
+        }
+
+        s.data = value[2].data + 4;
+        s.len = value[2].len - 4;
+
+        log = ngx_parse_size(&s);
+
+        if (log == NGX_ERROR || log < NGX_CENTRIFUGO_LOG_MIN
+            || log > size / 2)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid \"%V\" of \"zone\": write a size from "
+                               "1m to half of the zone (%z)", &value[2],
+                               size / 2);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    hcf->zone = size;
+    hcf->log = log - log % 64;
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_centrifugo_conf_origins(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_centrifugo_hub_conf_t  *hcf = conf;
+
+    ngx_str_t   *value, *pattern;
+    ngx_uint_t   i;
+
+    if (hcf->allowed_origins) {
+        return "is duplicate: name all origins in one directive";
+    }
+
+    hcf->allowed_origins = ngx_array_create(cf->pool, cf->args->nelts,
+                                            sizeof(ngx_str_t));
+    if (hcf->allowed_origins == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (value[i].len == 0) {
+            return conf_bad_value(cf, cmd, "origins such as "
+                                  "https://example.com or https://*.example.com");
+        }
+
+        if (value[i].len == 1 && value[i].data[0] == '*') {
+            if (cf->args->nelts > 2) {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "\"*\" in \"allowed_origins\" allows every "
+                                   "origin: write it alone or leave it out");
+                return NGX_CONF_ERROR;
+            }
+
+            ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                               "allowed_origins * lets pages of every site "
+                               "connect to hub \"%V\"", &hcf->name);
+        }
+
+        pattern = ngx_array_push(hcf->allowed_origins);
+        if (pattern == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        *pattern = value[i];
+        ngx_strlow(pattern->data, pattern->data, pattern->len);
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_centrifugo_conf_secret(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_str_t  *field, *value;
+
+    field = (ngx_str_t *) ((u_char *) conf + cmd->offset);
+
+    if (field->data) {
+        return "is duplicate: write it once";
+    }
+
+    value = cf->args->elts;
+
+    if (value[1].len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "empty value of \"%V\": write a long random "
+                           "string, or leave the directive out", &cmd->name);
+        return NGX_CONF_ERROR;
+    }
+
+    *field = value[1];
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_centrifugo_conf_flag(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_str_t   *value;
+    ngx_flag_t  *field;
+
+    field = (ngx_flag_t *) ((u_char *) conf + cmd->offset);
+
+    if (*field != NGX_CONF_UNSET) {
+        return "is duplicate: write it once";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_strcasecmp(value[1].data, (u_char *) "on") == 0) {
+        *field = 1;
+
+    } else if (ngx_strcasecmp(value[1].data, (u_char *) "off") == 0) {
+        *field = 0;
+
+    } else {
+        return conf_bad_value(cf, cmd, "\"on\" or \"off\"");
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_centrifugo_conf_time(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_str_t                *value;
+    ngx_int_t                 n;
+    ngx_msec_t               *field;
+    ngx_centrifugo_bounds_t  *bounds;
+
+    field = (ngx_msec_t *) ((u_char *) conf + cmd->offset);
+
+    if (*field != NGX_CONF_UNSET_MSEC) {
+        return "is duplicate: write it once";
+    }
+
+    value = cf->args->elts;
+    bounds = cmd->post;
+
+    n = ngx_parse_time(&value[1], 0);
+
+    if (n == NGX_ERROR || (ngx_uint_t) n < bounds->min
+        || (ngx_uint_t) n > bounds->max)
+    {
+        return conf_bad_value(cf, cmd, bounds->hint);
+    }
+
+    *field = (ngx_msec_t) n;
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_centrifugo_conf_size(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    size_t                   *field;
+    ssize_t                   n;
+    ngx_str_t                *value;
+    ngx_centrifugo_bounds_t  *bounds;
+
+    field = (size_t *) ((u_char *) conf + cmd->offset);
+
+    if (*field != NGX_CONF_UNSET_SIZE) {
+        return "is duplicate: write it once";
+    }
+
+    value = cf->args->elts;
+    bounds = cmd->post;
+
+    n = ngx_parse_size(&value[1]);
+
+    if (n == NGX_ERROR || (size_t) n < bounds->min
+        || (size_t) n > bounds->max)
+    {
+        return conf_bad_value(cf, cmd, bounds->hint);
+    }
+
+    *field = n;
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_centrifugo_conf_number(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_str_t                *value;
+    ngx_int_t                 n;
+    ngx_uint_t               *field;
+    ngx_centrifugo_bounds_t  *bounds;
+
+    field = (ngx_uint_t *) ((u_char *) conf + cmd->offset);
+
+    if (*field != NGX_CONF_UNSET_UINT) {
+        return "is duplicate: write it once";
+    }
+
+    value = cf->args->elts;
+    bounds = cmd->post;
+
+    n = ngx_atoi(value[1].data, value[1].len);
+
+    if (n == NGX_ERROR || (ngx_uint_t) n < bounds->min
+        || (ngx_uint_t) n > bounds->max)
+    {
+        return conf_bad_value(cf, cmd, bounds->hint);
+    }
+
+    *field = n;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+conf_bad_value(ngx_conf_t *cf, ngx_command_t *cmd, const char *hint)
+{
+    ngx_str_t  *value;
+
+    value = cf->args->elts;
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid value \"%V\" of \"%V\": write %s",
+                       &value[1], &cmd->name, hint);
+
+    return NGX_CONF_ERROR;
+}
+
+
+char *
+ngx_centrifugo_conf_location(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_centrifugo_loc_conf_t  *lcf = conf;
+
+    ngx_str_t                    *value;
+    ngx_centrifugo_loc_conf_t   **slot;
+    ngx_centrifugo_main_conf_t   *mcf;
+
+    if (lcf->endpoint) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" in a location that has \"%V\" already: "
+                           "give each a location of its own", &cmd->name,
+                           &lcf->directive);
+        return NGX_CONF_ERROR;
+    }
+
+    value = cf->args->elts;
+
+    lcf->endpoint = cmd->post;
+    lcf->directive = cmd->name;
+    lcf->file = cf->conf_file->file.name;
+    lcf->line = cf->conf_file->line;
+
+    if (cf->args->nelts == 2) {
+        lcf->hub_name = value[1];
+    }
+
+    lcf->clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    lcf->clcf->handler = lcf->endpoint->handler;
+
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_centrifugo_module);
+
+    slot = ngx_array_push(&mcf->locations);
+    if (slot == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *slot = lcf;
+
+    return NGX_CONF_OK;
+}
+
+
+ngx_int_t
+ngx_centrifugo_conf_finish(ngx_conf_t *cf)
+{
+    ngx_int_t                     rc;
+    ngx_uint_t                    i;
+    ngx_centrifugo_loc_conf_t   **lcf;
+    ngx_centrifugo_main_conf_t   *mcf;
+
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_centrifugo_module);
+    lcf = mcf->locations.elts;
+
+    for (i = 0; i < mcf->locations.nelts; i++) {
+
+        rc = conf_resolve(cf, mcf, lcf[i]);
+
+        if (rc == NGX_OK) {
+            switch (lcf[i]->endpoint->kind) {
+
+            case NGX_CENTRIFUGO_ENDPOINT_CLIENT:
+                rc = conf_check_client(cf, lcf[i]);
+                break;
+
+            case NGX_CENTRIFUGO_ENDPOINT_API:
+                rc = conf_check_api(cf, lcf[i]);
+                break;
+
+            default:
+                break;
+            }
+        }
+
+        if (rc != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+conf_resolve(ngx_conf_t *cf, ngx_centrifugo_main_conf_t *mcf,
+    ngx_centrifugo_loc_conf_t *lcf)
+{
+    ngx_uint_t                   i;
+    ngx_centrifugo_hub_conf_t  **hcf;
+
+    hcf = mcf->hubs.elts;
+
+    if (lcf->hub_name.len == 0) {
+
+        if (mcf->hubs.nelts == 1) {
+            lcf->hub = hcf[0];
+            return NGX_OK;
+        }
+
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"%V\" without a hub name while there are %ui hubs: "
+                      "write \"%V NAME;\" with the name of a centrifugo_hub "
+                      "block in %V:%ui",
+                      &lcf->directive, mcf->hubs.nelts, &lcf->directive,
+                      &lcf->file, lcf->line);
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < mcf->hubs.nelts; i++) {
+        if (hcf[i]->name.len == lcf->hub_name.len
+            && ngx_strncmp(hcf[i]->name.data, lcf->hub_name.data,
+                           lcf->hub_name.len)
+               == 0)
+        {
+            lcf->hub = hcf[i];
+            return NGX_OK;
+        }
+    }
+
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                  "unknown hub \"%V\" in \"%V\": write a block "
+                  "\"centrifugo_hub %V { zone 64m; ... }\" in the http block "
+                  "in %V:%ui",
+                  &lcf->hub_name, &lcf->directive, &lcf->hub_name, &lcf->file,
+                  lcf->line);
+
+    return NGX_ERROR;
+}
+
+
+static ngx_int_t
+conf_check_client(ngx_conf_t *cf, ngx_centrifugo_loc_conf_t *lcf)
+{
+    ngx_centrifugo_hub_conf_t  *hcf;
+
+    hcf = lcf->hub;
+
+    if (hcf->token_hmac_secret_key.len || hcf->client_insecure
+        || hcf->anonymous)
+    {
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                  "nobody could connect to \"%V\" of hub \"%V\": write "
+                  "token_hmac_secret_key, "
+                  "allow_anonymous_connect_without_token or client_insecure "
+                  "in the hub in %V:%ui",
+                  &lcf->directive, &hcf->name, &lcf->file, lcf->line);
+
+    return NGX_ERROR;
+}
+
+
+static ngx_int_t
+conf_check_api(ngx_conf_t *cf, ngx_centrifugo_loc_conf_t *lcf)
+{
+    off_t                       need;
+    ngx_centrifugo_hub_conf_t  *hcf;
+    ngx_http_core_loc_conf_t   *clcf;
+
+    hcf = lcf->hub;
+    clcf = lcf->clcf;
+
+    if (clcf->named
+#if (NGX_PCRE)
+        || clcf->regex
+#endif
+       )
+    {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"%V\" in the regex or named location \"%V\": methods "
+                      "follow the location's prefix, so write "
+                      "\"location /api { %V %V; }\" in %V:%ui",
+                      &lcf->directive, &clcf->name, &lcf->directive,
+                      &hcf->name, &lcf->file, lcf->line);
+        return NGX_ERROR;
+    }
+
+    if (hcf->api_key.len == 0 && !hcf->api_insecure) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"%V\" on hub \"%V\" without a key: write \"api_key "
+                      "SECRET;\" in the hub, or \"api_insecure on;\" where "
+                      "other means guard the location, in %V:%ui",
+                      &lcf->directive, &hcf->name, &lcf->file, lcf->line);
+        return NGX_ERROR;
+    }
+
+    need = (off_t) hcf->publication_max_size * 4 / 3 + NGX_CENTRIFUGO_API_ROOM;
+
+    if (clcf->client_max_body_size && clcf->client_max_body_size < need) {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "client_max_body_size %O is too small for publications "
+                      "of %uz bytes: write \"client_max_body_size %O;\" or "
+                      "more beside \"%V\", or a smaller publication_max_size "
+                      "in hub \"%V\" in %V:%ui",
+                      clcf->client_max_body_size, hcf->publication_max_size,
+                      need, &lcf->directive, &hcf->name, &lcf->file,
+                      lcf->line);
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_centrifugo_channel_options_t *
+ngx_centrifugo_conf_channel(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_str_t *channel)
+{
+    ngx_str_t                    name;
+    ngx_uint_t                   i;
+    ngx_centrifugo_namespace_t  *ns;
+
+    ngx_centrifugo_channel_namespace(channel, &name);
+
+    if (name.len == 0) {
+        return hcf->options;
+    }
+
+    ns = hcf->namespaces.elts;
+
+    for (i = 0; i < hcf->namespaces.nelts; i++) {
+        if (ns[i].name.len == name.len
+            && ngx_memcmp(ns[i].name.data, name.data, name.len) == 0)
+        {
+            return ns[i].options;
+        }
+    }
+
+    return NULL;
+}

@@ -1,0 +1,178 @@
+/*
+ * The configuration: hubs with their namespaces, and the locations that lead
+ * to them.
+ */
+
+#ifndef _NGX_CENTRIFUGO_CONF_H_INCLUDED_
+#define _NGX_CENTRIFUGO_CONF_H_INCLUDED_
+
+
+#include "ngx_centrifugo_compat.h"
+#include "../hub/ngx_centrifugo_hub.h"
+#include "../auth/ngx_centrifugo_auth.h"
+
+
+/* contexts of directives; bits that neither NGINX nor its http module uses */
+
+#define NGX_CENTRIFUGO_HUB_CONF        0x00020000
+#define NGX_CENTRIFUGO_NAMESPACE_CONF  0x00040000
+
+/* the structures that directives of these blocks write to */
+
+#define NGX_CENTRIFUGO_HUB_OFFSET      NGX_HTTP_SRV_CONF_OFFSET
+#define NGX_CENTRIFUGO_OPTIONS_OFFSET  NGX_HTTP_LOC_CONF_OFFSET
+
+
+/* options of a channel: of a namespace, or of channels without one */
+typedef struct {
+    ngx_flag_t                          allow_subscribe_for_client;
+    ngx_flag_t                          allow_subscribe_for_anonymous;
+    ngx_flag_t                          allow_publish_for_client;
+    ngx_flag_t                          allow_publish_for_subscriber;
+    ngx_flag_t                          allow_publish_for_anonymous;
+} ngx_centrifugo_channel_options_t;
+
+typedef struct {
+    ngx_str_t                           name;
+    ngx_centrifugo_channel_options_t   *options;
+} ngx_centrifugo_namespace_t;
+
+typedef struct {
+    ngx_str_t                           name;
+
+    size_t                              zone;
+    size_t                              log;
+    ngx_shm_zone_t                     *shm_zone;
+    ngx_uint_t                          slots;      /* asked for */
+    ngx_cycle_t                        *cycle;
+
+    ngx_str_t                           token_hmac_secret_key;
+    ngx_str_t                           api_key;
+    ngx_array_t                        *allowed_origins;    /* ngx_str_t */
+    ngx_flag_t                          client_insecure;
+    ngx_flag_t                          api_insecure;
+    ngx_flag_t                          anonymous;
+    ngx_msec_t                          ping_interval;
+    ngx_msec_t                          pong_timeout;
+    ngx_msec_t                          stale_close_delay;
+    ngx_msec_t                          expired_close_delay;
+    ngx_msec_t                          write_timeout;
+    ngx_msec_t                          drain_time;
+    ngx_uint_t                          channel_limit;
+    ngx_uint_t                          channel_max_length;
+    ngx_uint_t                          connection_limit;
+    size_t                              message_size_limit;
+    size_t                              publication_max_size;
+    size_t                              queue_max_size;
+
+    ngx_centrifugo_verifier_t           verifier;
+    ngx_centrifugo_channel_options_t   *options;
+    ngx_array_t                         namespaces;
+                                        /* ngx_centrifugo_namespace_t */
+
+    ngx_centrifugo_hub_t                hub;        /* this process's view */
+    const void                         *engine;     /* both of the broker */
+    void                               *channels;
+    ngx_queue_t                         clients;    /* of this worker */
+    ngx_uint_t                          index;
+} ngx_centrifugo_hub_conf_t;
+
+typedef enum {
+    NGX_CENTRIFUGO_ENDPOINT_NONE = 0,
+    NGX_CENTRIFUGO_ENDPOINT_CLIENT,
+    NGX_CENTRIFUGO_ENDPOINT_API,
+    NGX_CENTRIFUGO_ENDPOINT_HEALTH,
+    NGX_CENTRIFUGO_ENDPOINT_METRICS
+} ngx_centrifugo_endpoint_e;
+
+/* cmd->post of a directive that makes a location an endpoint */
+typedef struct {
+    ngx_centrifugo_endpoint_e           kind;
+    ngx_http_handler_pt                 handler;
+} ngx_centrifugo_endpoint_t;
+
+/* cmd->post of a directive with a bounded value */
+typedef struct {
+    ngx_uint_t                          min;
+    ngx_uint_t                          max;
+    const char                         *hint;       /* what to write instead */
+} ngx_centrifugo_bounds_t;
+
+typedef struct {
+    ngx_array_t                         hubs;
+                                        /* ngx_centrifugo_hub_conf_t * */
+    ngx_array_t                         locations;
+                                        /* ngx_centrifugo_loc_conf_t * */
+    ngx_shm_zone_t                     *registry_zone;
+    ngx_centrifugo_registry_t          *registry;
+} ngx_centrifugo_main_conf_t;
+
+typedef struct {
+    ngx_centrifugo_hub_conf_t          *hub;
+    const ngx_centrifugo_endpoint_t    *endpoint;
+    ngx_str_t                           directive;
+    ngx_str_t                           hub_name;
+    ngx_str_t                           file;       /* of the directive */
+    ngx_uint_t                          line;
+    ngx_http_core_loc_conf_t           *clcf;
+    unsigned                            merged:1;
+} ngx_centrifugo_loc_conf_t;
+
+
+extern ngx_module_t  ngx_centrifugo_module;
+
+
+/* handlers of directives; see the tables in ngx_centrifugo_module.c */
+
+char *ngx_centrifugo_conf_hub(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_centrifugo_conf_namespace(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_centrifugo_conf_zone(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_centrifugo_conf_origins(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_centrifugo_conf_secret(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_centrifugo_conf_flag(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_centrifugo_conf_time(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_centrifugo_conf_size(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_centrifugo_conf_number(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_centrifugo_conf_location(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+void *ngx_centrifugo_conf_create_main(ngx_conf_t *cf);
+void *ngx_centrifugo_conf_create_loc(ngx_conf_t *cf);
+
+/* Resolves the hubs of all locations and checks what depends on both. */
+ngx_int_t ngx_centrifugo_conf_finish(ngx_conf_t *cf);
+
+
+/*
+ * The options of a channel's namespace, or NULL when it is not configured.
+ */
+ngx_centrifugo_channel_options_t *ngx_centrifugo_conf_channel(
+    ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *channel);
+
+
+/* src/core/ngx_centrifugo_zones.c: the shared zones of the configuration */
+
+/* Adds the registry's zone (once) and that of a hub to the configuration. */
+ngx_int_t ngx_centrifugo_zones_add(ngx_conf_t *cf,
+    ngx_centrifugo_main_conf_t *mcf, ngx_centrifugo_hub_conf_t *hcf);
+
+/*
+ * Makes the doorbells at the first start with a hub; a start without enough
+ * descriptors goes on with fewer and says so.
+ */
+void ngx_centrifugo_zones_bells(ngx_cycle_t *cycle,
+    ngx_centrifugo_main_conf_t *mcf);
+
+/* The slots a configuration needs for its workers. */
+ngx_uint_t ngx_centrifugo_zones_slots(ngx_cycle_t *cycle);
+
+
+#endif /* _NGX_CENTRIFUGO_CONF_H_INCLUDED_ */

@@ -1,0 +1,208 @@
+/*
+ * The shared zones behind a configuration: made at the first start, kept over
+ * reloads as long as their size stays.
+ */
+
+#include "ngx_centrifugo_conf.h"
+
+#include <sys/random.h>
+
+
+static ngx_int_t zones_add_registry(ngx_conf_t *cf,
+    ngx_centrifugo_main_conf_t *mcf);
+static ngx_int_t zones_init_registry(ngx_shm_zone_t *zone, void *data);
+static ngx_int_t zones_init_hub(ngx_shm_zone_t *zone, void *data);
+static void *zones_take_all(ngx_slab_pool_t *pool, size_t *size);
+
+
+ngx_int_t
+ngx_centrifugo_zones_add(ngx_conf_t *cf, ngx_centrifugo_main_conf_t *mcf,
+    ngx_centrifugo_hub_conf_t *hcf)
+{
+    ngx_str_t  name;
+
+    if (mcf->registry_zone == NULL && zones_add_registry(cf, mcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    name.len = sizeof("ngx_centrifugo_hub_") - 1 + hcf->name.len;
+    name.data = ngx_pnalloc(cf->pool, name.len);
+    if (name.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_sprintf(name.data, "ngx_centrifugo_hub_%V", &hcf->name);
+
+    hcf->shm_zone = ngx_shared_memory_add(cf, &name, hcf->zone,
+                                          &ngx_centrifugo_module);
+    if (hcf->shm_zone == NULL) {
+        return NGX_ERROR;
+    }
+
+    hcf->shm_zone->init = zones_init_hub;
+    hcf->shm_zone->data = hcf;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+zones_add_registry(ngx_conf_t *cf, ngx_centrifugo_main_conf_t *mcf)
+{
+    ngx_str_t  name = ngx_string("ngx_centrifugo_workers");
+
+    mcf->registry_zone = ngx_shared_memory_add(cf, &name,
+                                               NGX_CENTRIFUGO_REGISTRY_SIZE,
+                                               &ngx_centrifugo_module);
+    if (mcf->registry_zone == NULL) {
+        return NGX_ERROR;
+    }
+
+    mcf->registry_zone->init = zones_init_registry;
+    mcf->registry_zone->data = mcf;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+zones_init_registry(ngx_shm_zone_t *zone, void *data)
+{
+    ngx_centrifugo_main_conf_t  *old = data;
+
+    size_t                       size;
+    ngx_centrifugo_main_conf_t  *mcf;
+
+    mcf = zone->data;
+
+    if (old) {
+        mcf->registry = old->registry;
+        return NGX_OK;
+    }
+
+    mcf->registry = zones_take_all((ngx_slab_pool_t *) zone->shm.addr, &size);
+
+    if (mcf->registry == NULL || size < sizeof(ngx_centrifugo_registry_t)
+        || ngx_centrifugo_registry_init(mcf->registry) != NGX_OK)
+    {
+        ngx_log_error(NGX_LOG_EMERG, zone->shm.log, 0,
+                      "could not prepare the zone of centrifugo workers");
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+zones_init_hub(ngx_shm_zone_t *zone, void *data)
+{
+    ngx_centrifugo_hub_conf_t  *old = data;
+
+    void                       *mem;
+    size_t                      size;
+    u_char                      seed[32];
+    ngx_uint_t                  slots;
+    ngx_centrifugo_hub_conf_t  *hcf;
+
+    hcf = zone->data;
+    slots = ngx_centrifugo_zones_slots(hcf->cycle);
+
+    if (old) {
+
+        /* the reload may still fail: nothing is written here */
+
+        hcf->hub.shm = old->hub.shm;
+
+        if (ngx_centrifugo_hub_log_size(hcf->hub.shm) != hcf->log
+            || ngx_centrifugo_hub_slots(hcf->hub.shm) != slots)
+        {
+            ngx_log_error(NGX_LOG_WARN, zone->shm.log, 0,
+                          "zone of hub \"%V\" is kept with a log of %uz bytes "
+                          "and %ui slots though %uz and %ui are asked for; "
+                          "change its size or restart to make it anew",
+                          &hcf->name,
+                          ngx_centrifugo_hub_log_size(hcf->hub.shm),
+                          ngx_centrifugo_hub_slots(hcf->hub.shm),
+                          hcf->log, slots);
+        }
+
+        return NGX_OK;
+    }
+
+    if (getrandom(seed, sizeof(seed), 0) != (ssize_t) sizeof(seed)) {
+        ngx_log_error(NGX_LOG_EMERG, zone->shm.log, ngx_errno,
+                      "getrandom() failed");
+        return NGX_ERROR;
+    }
+
+    mem = zones_take_all((ngx_slab_pool_t *) zone->shm.addr, &size);
+
+    if (mem) {
+        hcf->hub.shm = ngx_centrifugo_hub_format(mem, size, hcf->log, slots,
+                                                 seed);
+    }
+
+    if (hcf->hub.shm == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, zone->shm.log, 0,
+                      "zone of hub \"%V\" is too small for %ui slots: write a "
+                      "larger \"zone\"", &hcf->name, slots);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * All free pages of the slab pool in one piece: it is never called again,
+ * since a worker killed inside of it leaves a list that nobody repairs.
+ */
+
+static void *
+zones_take_all(ngx_slab_pool_t *pool, size_t *size)
+{
+    pool->log_nomem = 0;
+    *size = pool->pfree * ngx_pagesize;
+
+    return ngx_slab_alloc(pool, *size);
+}
+
+
+void
+ngx_centrifugo_zones_bells(ngx_cycle_t *cycle,
+    ngx_centrifugo_main_conf_t *mcf)
+{
+    ngx_uint_t        n;
+    ngx_core_conf_t  *ccf;
+
+    if (mcf->registry->nbells) {
+        return;
+    }
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
+
+    n = ngx_min(ngx_max(4 * ccf->worker_processes, 32),
+                NGX_CENTRIFUGO_BELLS);
+
+    if (ngx_centrifugo_registry_bells(mcf->registry, n) != NGX_OK) {
+        ngx_log_error(NGX_LOG_WARN, cycle->log, ngx_errno,
+                      "centrifugo: only %uD of %ui doorbells could be made, "
+                      "workers without one poll",
+                      mcf->registry->nbells, n);
+    }
+}
+
+
+ngx_uint_t
+ngx_centrifugo_zones_slots(ngx_cycle_t *cycle)
+{
+    ngx_uint_t        n;
+    ngx_core_conf_t  *ccf;
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
+
+    n = (ccf->worker_processes > 0) ? 4 * ccf->worker_processes : 0;
+
+    return ngx_min(ngx_max(n, 64), NGX_CENTRIFUGO_SLOTS);
+}

@@ -1,0 +1,423 @@
+/*
+ * What a worker does with a hub: publish, join, leave, reap, count.
+ */
+
+#include "ngx_centrifugo_hub_shm.h"
+
+#include <sys/random.h>
+
+
+#define HUB_REAP_ITEMS  256
+
+
+static ngx_uint_t hub_locate(ngx_centrifugo_hub_shm_t *shm,
+    const ngx_str_t *channel, uint64_t *hash);
+static void hub_reap_bucket(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
+    ngx_uint_t bucket, ngx_uint_t slot, ngx_uint_t *items);
+static void hub_lock_stat(ngx_centrifugo_hub_stat_t *stat, ngx_uint_t n,
+    ngx_centrifugo_lock_t *lock);
+static uint32_t hub_id_key(ngx_centrifugo_hub_shm_t *shm, const u_char *id);
+
+
+void
+ngx_centrifugo_hub_enter(ngx_centrifugo_hub_t *hub, ngx_uint_t slot)
+{
+    ngx_uint_t                i;
+    ngx_centrifugo_member_t  *m;
+
+    m = hub_member(hub->shm, slot);
+
+    __atomic_store_n(&m->cursor,
+                     __atomic_load_n(&hub->shm->log.head, __ATOMIC_ACQUIRE),
+                     __ATOMIC_RELEASE);
+
+    for (i = 0; i < NGX_CENTRIFUGO_GAUGE_COUNT; i++) {
+        __atomic_store_n(&m->counters[i], 0, __ATOMIC_RELAXED);
+    }
+
+    hub->slot = slot;
+    hub->reading = 0;
+    ngx_memzero(hub->ring, sizeof(hub->ring));
+}
+
+
+ngx_int_t
+ngx_centrifugo_hub_publish(ngx_centrifugo_hub_t *hub,
+    const ngx_str_t *channel, const ngx_str_t *info, const ngx_str_t *data,
+    uint64_t time)
+{
+    uint64_t                   hash;
+    ngx_int_t                  rc;
+    ngx_uint_t                 i, n;
+    ngx_centrifugo_record_t   *rec;
+    ngx_centrifugo_hub_shm_t  *shm;
+
+    shm = hub->shm;
+
+    if (info->len + data->len
+        > ngx_centrifugo_hub_publication_max(shm->log_size))
+    {
+        return NGX_ERROR;
+    }
+
+    n = hub_locate(shm, channel, &hash);
+
+    if (ngx_centrifugo_shard_lock(shm, n) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    rec = ngx_centrifugo_shard_find(shm, n, hash, channel);
+
+    if (rec == NULL) {
+        ngx_centrifugo_shard_unlock(shm, n);
+        return NGX_DECLINED;
+    }
+
+    rc = ngx_centrifugo_log_append(shm, n, rec, time, info, data);
+
+    if (rc == NGX_OK) {
+        for (i = 0; i < shm->mask_words; i++) {
+            hub->ring[i] |= rec->mask[i];
+        }
+    }
+
+    ngx_centrifugo_shard_unlock(shm, n);
+
+    return rc;
+}
+
+
+ngx_uint_t
+ngx_centrifugo_hub_wake(ngx_centrifugo_hub_t *hub)
+{
+    uint64_t    bits;
+    ngx_uint_t  i, n, own;
+
+    own = 0;
+
+    for (i = 0; i < hub->shm->mask_words; i++) {
+
+        for (bits = hub->ring[i]; bits; bits &= bits - 1) {
+            n = i * 64 + __builtin_ctzll(bits);
+
+            if (n == hub->slot) {
+                own = 1;
+                continue;
+            }
+
+            ngx_centrifugo_registry_ring(hub->registry, n);
+            ngx_centrifugo_hub_add(hub, NGX_CENTRIFUGO_COUNT_WAKES, 1);
+        }
+
+        hub->ring[i] = 0;
+    }
+
+    return own;
+}
+
+
+ngx_int_t
+ngx_centrifugo_hub_join(ngx_centrifugo_hub_t *hub, const ngx_str_t *channel,
+    ngx_centrifugo_join_t *join)
+{
+    uint64_t                   hash;
+    ngx_int_t                  rc;
+    ngx_uint_t                 n;
+    ngx_centrifugo_record_t   *rec;
+    ngx_centrifugo_hub_shm_t  *shm;
+
+    if (hub->slot == NGX_CENTRIFUGO_NO_SLOT
+        || channel->len > NGX_CENTRIFUGO_NAME_MAX)
+    {
+        return NGX_ERROR;
+    }
+
+    shm = hub->shm;
+    n = hub_locate(shm, channel, &hash);
+
+    if (ngx_centrifugo_shard_lock(shm, n) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    rec = ngx_centrifugo_shard_find(shm, n, hash, channel);
+
+    if (rec != NULL) {
+        intent_store(&rec->mask[hub->slot / 64],
+                     rec->mask[hub->slot / 64] | 1ULL << (hub->slot % 64));
+
+    } else {
+        rec = ngx_centrifugo_shard_create(shm, n, hash, channel, hub->slot);
+    }
+
+    if (rec != NULL) {
+        join->channel = rec->id;
+        join->pos = __atomic_load_n(&shm->log.head, __ATOMIC_ACQUIRE);
+        rc = NGX_OK;
+
+    } else {
+        rc = NGX_DECLINED;
+    }
+
+    ngx_centrifugo_shard_unlock(shm, n);
+
+    return rc;
+}
+
+
+void
+ngx_centrifugo_hub_leave(ngx_centrifugo_hub_t *hub, const ngx_str_t *channel)
+{
+    uint64_t                   hash;
+    ngx_uint_t                 n;
+    ngx_centrifugo_record_t   *rec;
+    ngx_centrifugo_hub_shm_t  *shm;
+
+    shm = hub->shm;
+    n = hub_locate(shm, channel, &hash);
+
+    if (ngx_centrifugo_shard_lock(shm, n) != NGX_OK) {
+        return;
+    }
+
+    rec = ngx_centrifugo_shard_find(shm, n, hash, channel);
+
+    if (rec != NULL) {
+        (void) ngx_centrifugo_shard_clear(shm, n, rec, hub->slot);
+    }
+
+    ngx_centrifugo_shard_unlock(shm, n);
+}
+
+
+ngx_int_t
+ngx_centrifugo_hub_reap(ngx_centrifugo_hub_t *hub, ngx_uint_t slot,
+    uint64_t *cursor)
+{
+    ngx_uint_t                 i, n, items, bucket;
+    ngx_centrifugo_hub_shm_t  *shm;
+    ngx_centrifugo_member_t   *m;
+
+    shm = hub->shm;
+
+    if (slot >= shm->slots) {
+        return NGX_OK;
+    }
+
+    n = (ngx_uint_t) (*cursor / shm->buckets);
+    bucket = (ngx_uint_t) (*cursor % shm->buckets);
+
+    if (n < shm->shards) {
+
+        if (ngx_centrifugo_shard_lock(shm, n) != NGX_OK) {
+
+            /* a damaged shard is passed over */
+
+            *cursor = (uint64_t) (n + 1) * shm->buckets;
+            return NGX_AGAIN;
+        }
+
+        for (items = 0;
+             bucket < shm->buckets && items < HUB_REAP_ITEMS;
+             bucket++)
+        {
+            items++;
+            hub_reap_bucket(shm, n, bucket, slot, &items);
+        }
+
+        ngx_centrifugo_shard_unlock(shm, n);
+
+        *cursor = (uint64_t) n * shm->buckets + bucket;
+
+        return NGX_AGAIN;
+    }
+
+    m = hub_member(shm, slot);
+
+    for (i = 0; i < NGX_CENTRIFUGO_GAUGE_COUNT; i++) {
+        __atomic_store_n(&m->counters[i], 0, __ATOMIC_RELAXED);
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+hub_reap_bucket(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
+    ngx_uint_t bucket, ngx_uint_t slot, ngx_uint_t *items)
+{
+    ngx_centrifugo_ref_t      ref;
+    ngx_centrifugo_record_t  *rec;
+
+    for (ref = *hub_bucket(shm, n, bucket); ref; (*items)++) {
+
+        rec = ngx_centrifugo_shard_item(shm, ref);
+        if (rec == NULL) {
+            return;
+        }
+
+        ref = rec->next;
+
+        if (rec->mask[slot / 64] & 1ULL << (slot % 64)) {
+            (void) ngx_centrifugo_shard_clear(shm, n, rec, slot);
+        }
+    }
+}
+
+
+void
+ngx_centrifugo_hub_add(ngx_centrifugo_hub_t *hub,
+    ngx_centrifugo_counter_e counter, int64_t n)
+{
+    uint64_t  *p;
+
+    if (hub->slot == NGX_CENTRIFUGO_NO_SLOT) {
+        return;
+    }
+
+    p = &hub_member(hub->shm, hub->slot)->counters[counter];
+
+    __atomic_store_n(p, *p + n, __ATOMIC_RELAXED);
+}
+
+
+void
+ngx_centrifugo_hub_set(ngx_centrifugo_hub_t *hub,
+    ngx_centrifugo_counter_e gauge, uint64_t n)
+{
+    if (hub->slot != NGX_CENTRIFUGO_NO_SLOT) {
+        __atomic_store_n(&hub_member(hub->shm, hub->slot)->counters[gauge], n,
+                         __ATOMIC_RELAXED);
+    }
+}
+
+
+uint64_t
+ngx_centrifugo_hub_sum(ngx_centrifugo_hub_t *hub,
+    ngx_centrifugo_counter_e counter)
+{
+    uint64_t    sum;
+    ngx_uint_t  i;
+
+    sum = 0;
+
+    for (i = 0; i < hub->shm->slots; i++) {
+        sum += __atomic_load_n(&hub_member(hub->shm, i)->counters[counter],
+                               __ATOMIC_RELAXED);
+    }
+
+    return sum;
+}
+
+
+void
+ngx_centrifugo_hub_stat(ngx_centrifugo_hub_t *hub,
+    ngx_centrifugo_hub_stat_t *stat)
+{
+    ngx_uint_t                 i;
+    ngx_centrifugo_shard_t    *shard;
+    ngx_centrifugo_hub_shm_t  *shm;
+
+    shm = hub->shm;
+
+    ngx_memzero(stat, sizeof(ngx_centrifugo_hub_stat_t));
+
+    stat->zone = shm->size;
+    stat->log = shm->log_size;
+    stat->shards = shm->shards;
+    stat->slots = shm->slots;
+    stat->pages = shm->pages;
+    stat->pages_free = shm->pages - __atomic_load_n(&shm->pages_used,
+                                                    __ATOMIC_RELAXED);
+    stat->head = __atomic_load_n(&shm->log.head, __ATOMIC_RELAXED)
+                 - shm->log_size;
+    stat->tail = __atomic_load_n(&shm->log.tail, __ATOMIC_RELAXED);
+    stat->repairs = shm->log.repairs + shm->pages_repairs;
+
+    for (i = 0; i < shm->shards; i++) {
+        shard = hub_shard(shm, i);
+        stat->channels += __atomic_load_n(&shard->channels, __ATOMIC_RELAXED);
+        stat->repairs += shard->repairs;
+        hub_lock_stat(stat, 0, &shard->lock);
+    }
+
+    hub_lock_stat(stat, 1, &shm->pages_lock);
+    hub_lock_stat(stat, 2, &shm->log.lock);
+}
+
+
+static void
+hub_lock_stat(ngx_centrifugo_hub_stat_t *stat, ngx_uint_t n,
+    ngx_centrifugo_lock_t *lock)
+{
+    uint64_t  longest;
+
+    longest = __atomic_load_n(&lock->longest_ns, __ATOMIC_RELAXED);
+
+    stat->locks[n].takes += __atomic_load_n(&lock->takes, __ATOMIC_RELAXED);
+    stat->locks[n].contended += __atomic_load_n(&lock->contended,
+                                                __ATOMIC_RELAXED);
+    stat->locks[n].wait_ns += __atomic_load_n(&lock->wait_ns,
+                                              __ATOMIC_RELAXED);
+
+    if (stat->locks[n].longest_ns < longest) {
+        stat->locks[n].longest_ns = longest;
+    }
+}
+
+
+/*
+ * UUID v4: 122 bits.  The first four bytes are slot (10 bits) and generation
+ * (22 bits), permuted by a key made of the zone's seed and the other bytes.
+ */
+
+ngx_int_t
+ngx_centrifugo_hub_make_id(ngx_centrifugo_hub_t *hub, u_char *id)
+{
+    uint32_t  owner;
+
+    if (getrandom(id, 16, 0) != 16) {
+        return NGX_ERROR;
+    }
+
+    id[6] = (u_char) ((id[6] & 0x0f) | 0x40);
+    id[8] = (u_char) ((id[8] & 0x3f) | 0x80);
+
+    owner = (uint32_t) (hub->slot % NGX_CENTRIFUGO_SLOTS) << 22
+            | (hub->registry->slots[hub->slot].generation & 0x3fffff);
+    owner ^= hub_id_key(hub->shm, id);
+
+    ngx_memcpy(id, &owner, sizeof(uint32_t));
+
+    return NGX_OK;
+}
+
+
+void
+ngx_centrifugo_hub_id_owner(ngx_centrifugo_hub_t *hub, const u_char *id,
+    ngx_uint_t *slot, uint32_t *generation)
+{
+    uint32_t  owner;
+
+    ngx_memcpy(&owner, id, sizeof(uint32_t));
+    owner ^= hub_id_key(hub->shm, id);
+
+    *slot = owner >> 22;
+    *generation = owner & 0x3fffff;
+}
+
+
+static uint32_t
+hub_id_key(ngx_centrifugo_hub_shm_t *shm, const u_char *id)
+{
+    return (uint32_t) ngx_centrifugo_hash(shm->seed, id + 4, 12);
+}
+
+
+static ngx_uint_t
+hub_locate(ngx_centrifugo_hub_shm_t *shm, const ngx_str_t *channel,
+    uint64_t *hash)
+{
+    *hash = ngx_centrifugo_hash(shm->seed, channel->data, channel->len);
+
+    return (ngx_uint_t) (*hash & (shm->shards - 1));
+}

@@ -1,0 +1,217 @@
+/*
+ * A hub: the state that the workers of one NGINX instance share.  What is in
+ * its zone survives the death of any worker at any instruction; the rules are
+ * in docs/architecture.md.
+ *
+ * The hub knows no client and no broker: a worker reads the broadcast log with
+ * ngx_centrifugo_hub_read() and does with it what it wants.
+ */
+
+#ifndef _NGX_CENTRIFUGO_HUB_H_INCLUDED_
+#define _NGX_CENTRIFUGO_HUB_H_INCLUDED_
+
+
+#include "ngx_centrifugo_registry.h"
+#include "../core/ngx_centrifugo_hash.h"
+
+
+#define NGX_CENTRIFUGO_ZONE_MIN     (4 * 1024 * 1024)
+#define NGX_CENTRIFUGO_LOG_MIN      (1024 * 1024)
+#define NGX_CENTRIFUGO_NAME_MAX     1024    /* bytes of a stored channel name */
+#define NGX_CENTRIFUGO_MASK_WORDS   (NGX_CENTRIFUGO_SLOTS / 64)
+
+
+/*
+ * Counters and gauges, one set per slot; summed on read.  Counters go on over
+ * tenants of a slot, gauges (up to the mark) begin with each tenant at 0.
+ */
+typedef enum {
+    NGX_CENTRIFUGO_GAUGE_SESSIONS = 0,              /* open connections */
+    NGX_CENTRIFUGO_GAUGE_CLIENTS,                   /* that are connected */
+    NGX_CENTRIFUGO_GAUGE_SUBSCRIPTIONS,
+    NGX_CENTRIFUGO_GAUGE_QUEUED_BYTES,
+    NGX_CENTRIFUGO_GAUGE_FRAME_BYTES,
+    NGX_CENTRIFUGO_GAUGE_COUNT,                     /* the mark */
+    NGX_CENTRIFUGO_COUNT_CONNECTIONS = NGX_CENTRIFUGO_GAUGE_COUNT,
+    NGX_CENTRIFUGO_COUNT_SUBSCRIBES,
+    NGX_CENTRIFUGO_COUNT_PUBLISHED,
+    NGX_CENTRIFUGO_COUNT_DELIVERED,
+    NGX_CENTRIFUGO_COUNT_BYTES_IN,
+    NGX_CENTRIFUGO_COUNT_BYTES_OUT,
+    NGX_CENTRIFUGO_COUNT_COMMANDS,
+    NGX_CENTRIFUGO_COUNT_REPLY_ERRORS,
+    NGX_CENTRIFUGO_COUNT_DISCONNECTS,
+    NGX_CENTRIFUGO_COUNT_SLOW,
+    NGX_CENTRIFUGO_COUNT_REFUSED,
+    NGX_CENTRIFUGO_COUNT_API_COMMANDS,
+    NGX_CENTRIFUGO_COUNT_API_ERRORS,
+    NGX_CENTRIFUGO_COUNT_OVERRUNS,
+    NGX_CENTRIFUGO_COUNT_LOG_LOST,
+    NGX_CENTRIFUGO_COUNT_WAKES,
+    NGX_CENTRIFUGO_COUNT_N
+} ngx_centrifugo_counter_e;
+
+typedef struct ngx_centrifugo_hub_shm_s  ngx_centrifugo_hub_shm_t;
+typedef struct ngx_centrifugo_hub_s      ngx_centrifugo_hub_t;
+
+/* one entry of the broadcast log, in the worker's own memory */
+typedef struct {
+    uint64_t     pos;
+    uint64_t     channel;               /* id */
+    uint64_t     offset;
+    uint64_t     time;                  /* wall clock, ms */
+    ngx_str_t    info;
+    ngx_str_t    data;
+} ngx_centrifugo_entry_t;
+
+typedef struct {
+    uint64_t     channel;               /* id */
+    uint64_t     pos;                   /* entries before it are not for the
+                                           subscription */
+} ngx_centrifugo_join_t;
+
+typedef struct {
+    size_t       zone;
+    size_t       log;
+    ngx_uint_t   shards;
+    ngx_uint_t   slots;
+    uint64_t     pages;
+    uint64_t     pages_free;
+    uint64_t     channels;
+    uint64_t     repairs;
+    uint64_t     head;
+    uint64_t     tail;
+    struct {
+        uint64_t takes;
+        uint64_t contended;
+        uint64_t wait_ns;
+        uint64_t longest_ns;
+    } locks[3];                         /* shards, pages, log */
+} ngx_centrifugo_hub_stat_t;
+
+/*
+ * A worker's view of a hub.  Not shared.
+ */
+struct ngx_centrifugo_hub_s {
+    ngx_centrifugo_hub_shm_t   *shm;
+    ngx_centrifugo_registry_t  *registry;
+    ngx_uint_t                  slot;   /* NGX_CENTRIFUGO_NO_SLOT: none */
+    uint64_t                    ring[NGX_CENTRIFUGO_MASK_WORDS];
+                                        /* slots to ring */
+
+    /* the pass over the log that is going on */
+    uint64_t                    read_pos;
+    uint64_t                    read_head;
+    uint64_t                    read_last;
+    unsigned                    reading:1;
+
+    u_char                     *scratch;
+    size_t                      scratch_size;
+
+    /*
+     * Whether this worker has subscribers of the channel with that id; others
+     * are passed over without being copied.
+     */
+    ngx_uint_t                (*wanted)(ngx_centrifugo_hub_t *hub,
+                                    uint64_t channel);
+    void                       *data;   /* of the owner */
+};
+
+
+/*
+ * Lays out a hub in `mem` (zeroed, aligned to a page): `size` bytes with a log
+ * of `log` bytes, for `slots` workers; `seed` are 32 random bytes.  Returns
+ * NULL when it does not fit or a lock can't be made.
+ */
+ngx_centrifugo_hub_shm_t *ngx_centrifugo_hub_format(void *mem, size_t size,
+    size_t log, ngx_uint_t slots, const u_char *seed);
+
+/* what a zone was made with */
+size_t ngx_centrifugo_hub_log_size(ngx_centrifugo_hub_shm_t *shm);
+ngx_uint_t ngx_centrifugo_hub_slots(ngx_centrifugo_hub_shm_t *shm);
+
+/*
+ * Enters the hub with a slot that was just claimed: its cursors are set to the
+ * heads, its gauges to 0.
+ */
+void ngx_centrifugo_hub_enter(ngx_centrifugo_hub_t *hub, ngx_uint_t slot);
+
+/*
+ * Clears what belongs to a slot whose tenant is gone, at most 256 items a
+ * call; *cursor starts at 0.  NGX_AGAIN: call again; NGX_OK: all is clear.
+ */
+ngx_int_t ngx_centrifugo_hub_reap(ngx_centrifugo_hub_t *hub, ngx_uint_t slot,
+    uint64_t *cursor);
+
+/*
+ * Publishes to all workers that have subscribers.  NGX_OK: it is in the log;
+ * NGX_DECLINED: nobody is subscribed, nothing was stored; NGX_ERROR: the hub
+ * is damaged or the publication is larger than
+ * ngx_centrifugo_hub_publication_max().  Readers are woken by
+ * ngx_centrifugo_hub_wake().
+ */
+ngx_int_t ngx_centrifugo_hub_publish(ngx_centrifugo_hub_t *hub,
+    const ngx_str_t *channel, const ngx_str_t *info, const ngx_str_t *data,
+    uint64_t time);
+
+/* bytes of info, tags and data that fit into one entry of that log */
+size_t ngx_centrifugo_hub_publication_max(size_t log);
+
+/*
+ * Rings the bells of all slots that publications since the last call are
+ * meant for, once each.  Returns 1 when this worker is among them: it reads
+ * the log by itself, its own bell is never rung.
+ */
+ngx_uint_t ngx_centrifugo_hub_wake(ngx_centrifugo_hub_t *hub);
+
+/*
+ * The subscribe section: finds or makes the channel, marks this worker as
+ * interested and reads the position, all in one section.  NGX_OK; NGX_DECLINED:
+ * the zone is full; NGX_ERROR: the hub is damaged, no slot, or the name is longer
+ * than NGX_CENTRIFUGO_NAME_MAX.
+ */
+ngx_int_t ngx_centrifugo_hub_join(ngx_centrifugo_hub_t *hub,
+    const ngx_str_t *channel, ngx_centrifugo_join_t *join);
+
+/* This worker has no subscriber of the channel any more. */
+void ngx_centrifugo_hub_leave(ngx_centrifugo_hub_t *hub,
+    const ngx_str_t *channel);
+
+/*
+ * The next entry of the log for this worker, copied into memory of the hub
+ * that stays until the next call.  NGX_OK; NGX_DONE: nothing more; NGX_AGAIN:
+ * nothing yet, call again (a pass has ended, or many entries were passed over);
+ * NGX_DECLINED: the writers have overrun this reader, which now stands at the
+ * head: entries may be lost; NGX_ERROR: no memory, the entry stays unread.
+ */
+ngx_int_t ngx_centrifugo_hub_read(ngx_centrifugo_hub_t *hub,
+    ngx_centrifugo_entry_t *entry);
+
+/* Adds to a counter or gauge of this worker's slot; no slot: does nothing. */
+void ngx_centrifugo_hub_add(ngx_centrifugo_hub_t *hub,
+    ngx_centrifugo_counter_e counter, int64_t n);
+
+/* Sets a gauge of this worker's slot; no slot: does nothing. */
+void ngx_centrifugo_hub_set(ngx_centrifugo_hub_t *hub,
+    ngx_centrifugo_counter_e gauge, uint64_t n);
+
+/* The sum over all slots. */
+uint64_t ngx_centrifugo_hub_sum(ngx_centrifugo_hub_t *hub,
+    ngx_centrifugo_counter_e counter);
+
+/* Figures of the zone; takes no lock. */
+void ngx_centrifugo_hub_stat(ngx_centrifugo_hub_t *hub,
+    ngx_centrifugo_hub_stat_t *stat);
+
+/*
+ * Fills 16 bytes with an id that prints as UUID v4 and from which any worker
+ * can tell the owner's slot and generation.  NGX_ERROR: no random bytes.
+ */
+ngx_int_t ngx_centrifugo_hub_make_id(ngx_centrifugo_hub_t *hub, u_char *id);
+
+/* The owner of such an id; whether it still lives is for the caller. */
+void ngx_centrifugo_hub_id_owner(ngx_centrifugo_hub_t *hub, const u_char *id,
+    ngx_uint_t *slot, uint32_t *generation);
+
+
+#endif /* _NGX_CENTRIFUGO_HUB_H_INCLUDED_ */

@@ -1,0 +1,122 @@
+/*
+ * The layout of a hub's zone.
+ */
+
+#include "ngx_centrifugo_hub_shm.h"
+
+
+static ngx_uint_t zone_power_of_two(uint64_t n, ngx_uint_t min,
+    ngx_uint_t max);
+static uint64_t zone_place(uint64_t *at, uint64_t size, uint64_t align);
+
+
+ngx_centrifugo_hub_shm_t *
+ngx_centrifugo_hub_format(void *mem, size_t size, size_t log,
+    ngx_uint_t slots, const u_char *seed)
+{
+    uint64_t                   at, room;
+    ngx_uint_t                 i;
+    ngx_centrifugo_hub_shm_t  *shm;
+
+    shm = mem;
+
+    if (size < NGX_CENTRIFUGO_ZONE_MIN / 2) {
+        return NULL;
+    }
+
+    ngx_memcpy(shm->seed, seed, sizeof(shm->seed));
+    ngx_memcpy(shm->node, seed + sizeof(shm->seed), sizeof(shm->node));
+
+    shm->size = size;
+    shm->log_size = log - log % NGX_CENTRIFUGO_LOG_UNIT;
+    shm->slots = slots;
+    shm->mask_words = (slots + 63) / 64;
+    shm->shards = zone_power_of_two(size / (1024 * 1024), 4,
+                                    NGX_CENTRIFUGO_SHARDS_MAX);
+    shm->buckets = zone_power_of_two(size / 1024 / shm->shards, 64,
+                                     1024 * 1024);
+
+    at = sizeof(ngx_centrifugo_hub_shm_t);
+
+    shm->members_at = zone_place(&at, slots * sizeof(ngx_centrifugo_member_t),
+                                 64);
+    shm->shards_at = zone_place(&at,
+                         shm->shards * sizeof(ngx_centrifugo_shard_t), 64);
+    shm->buckets_at = zone_place(&at, (uint64_t) shm->shards * shm->buckets
+                                      * sizeof(ngx_centrifugo_ref_t), 64);
+    shm->owners_at = zone_place(&at, size / NGX_CENTRIFUGO_PAGE, 64);
+    shm->bitmap_at = zone_place(&at, size / NGX_CENTRIFUGO_PAGE / 8 + 8, 64);
+    shm->log_at = zone_place(&at, shm->log_size, NGX_CENTRIFUGO_PAGE);
+    shm->pages_at = zone_place(&at, 0, NGX_CENTRIFUGO_PAGE);
+
+    if (at + NGX_CENTRIFUGO_PAGE > size) {
+        return NULL;
+    }
+
+    room = size - at;
+    shm->pages = (uint32_t) (room / NGX_CENTRIFUGO_PAGE);
+    shm->page_words = (shm->pages + 63) / 64;
+
+    /*
+     * Positions in the log start at the ring's size, so that 0 means never;
+     * channel ids at 1.
+     */
+
+    shm->log.head = shm->log_size;
+    shm->next_id = 1;
+
+    if (ngx_centrifugo_lock_init(&shm->pages_lock) != NGX_OK
+        || ngx_centrifugo_lock_init(&shm->log.lock) != NGX_OK)
+    {
+        return NULL;
+    }
+
+    for (i = 0; i < shm->shards; i++) {
+        if (ngx_centrifugo_lock_init(&hub_shard(shm, i)->lock) != NGX_OK) {
+            return NULL;
+        }
+    }
+
+    shm->struct_size = sizeof(ngx_centrifugo_hub_shm_t);
+    shm->version = NGX_CENTRIFUGO_HUB_VERSION;
+    shm->magic = NGX_CENTRIFUGO_HUB_MAGIC;
+
+    return shm;
+}
+
+
+size_t
+ngx_centrifugo_hub_log_size(ngx_centrifugo_hub_shm_t *shm)
+{
+    return shm->log_size;
+}
+
+
+ngx_uint_t
+ngx_centrifugo_hub_slots(ngx_centrifugo_hub_shm_t *shm)
+{
+    return shm->slots;
+}
+
+
+static ngx_uint_t
+zone_power_of_two(uint64_t n, ngx_uint_t min, ngx_uint_t max)
+{
+    ngx_uint_t  p;
+
+    for (p = min; p * 2 <= n && p * 2 <= max; p *= 2) { /* void */ }
+
+    return p;
+}
+
+
+static uint64_t
+zone_place(uint64_t *at, uint64_t size, uint64_t align)
+{
+    uint64_t  place;
+
+    place = (*at + align - 1) & ~(align - 1);
+    *at = place + size;
+
+    return place;
+}

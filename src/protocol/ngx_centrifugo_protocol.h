@@ -1,0 +1,152 @@
+/*
+ * The client protocol without its encodings: what a command, a reply and a
+ * push hold.  A codec turns bytes into commands and replies into bytes; the
+ * client knows codecs only through the table below.
+ */
+
+#ifndef _NGX_CENTRIFUGO_PROTOCOL_H_INCLUDED_
+#define _NGX_CENTRIFUGO_PROTOCOL_H_INCLUDED_
+
+
+#include "../core/ngx_centrifugo_buf.h"
+
+
+typedef enum {
+    NGX_CENTRIFUGO_CMD_NONE = 0,        /* no known payload */
+    NGX_CENTRIFUGO_CMD_CONNECT,
+    NGX_CENTRIFUGO_CMD_SUBSCRIBE,
+    NGX_CENTRIFUGO_CMD_UNSUBSCRIBE,
+    NGX_CENTRIFUGO_CMD_PUBLISH,
+    NGX_CENTRIFUGO_CMD_PRESENCE,
+    NGX_CENTRIFUGO_CMD_PRESENCE_STATS,
+    NGX_CENTRIFUGO_CMD_HISTORY,
+    NGX_CENTRIFUGO_CMD_RPC,
+    NGX_CENTRIFUGO_CMD_SEND,
+    NGX_CENTRIFUGO_CMD_REFRESH,
+    NGX_CENTRIFUGO_CMD_SUB_REFRESH,
+    NGX_CENTRIFUGO_CMD_COUNT
+} ngx_centrifugo_method_e;
+
+/*
+ * One decoded command.  Strings point into the input or into the arena and
+ * live as long as both; an absent string has data NULL, `""` has len 0 and
+ * data set.  `data` is the payload's bytes as they came in (raw JSON).
+ */
+typedef struct {
+    uint32_t                 id;
+    ngx_centrifugo_method_e  method;
+    unsigned                 send:1;    /* a `send` payload is there, whatever
+                                           `method` won */
+    unsigned                 recover:1;
+    unsigned                 positioned:1;
+    unsigned                 recoverable:1;
+    unsigned                 join_leave:1;
+    unsigned                 reverse:1;
+    unsigned                 since:1;
+    ngx_str_t                channel;
+    ngx_str_t                token;
+    ngx_str_t                data;
+    ngx_str_t                name;      /* connect: client name; rpc: method */
+    ngx_str_t                version;
+    ngx_str_t                epoch;     /* also of `since` */
+    ngx_str_t                delta;
+    uint64_t                 offset;    /* also of `since` */
+    int32_t                  type;
+    int32_t                  limit;
+    int64_t                  flag;
+} ngx_centrifugo_command_t;
+
+typedef struct {
+    ngx_str_t                user;
+    ngx_str_t                client;
+    ngx_str_t                conn_info; /* raw JSON, len 0: none */
+    ngx_str_t                chan_info;
+} ngx_centrifugo_client_info_t;
+
+typedef struct {
+    ngx_str_t                      data;
+    uint64_t                       offset;      /* 0: none */
+    ngx_centrifugo_client_info_t  *info;        /* NULL: none */
+} ngx_centrifugo_publication_t;
+
+typedef struct {
+    ngx_str_t                client;
+    ngx_str_t                version;
+    ngx_str_t                data;      /* raw JSON, len 0: none */
+    uint32_t                 ttl;
+    uint32_t                 ping;      /* seconds, 0: none */
+    unsigned                 expires:1;
+    unsigned                 pong:1;
+} ngx_centrifugo_connect_result_t;
+
+typedef struct {
+    unsigned                 expires:1;
+    unsigned                 recoverable:1;
+    unsigned                 recovered:1;
+    unsigned                 positioned:1;
+    unsigned                 was_recovering:1;
+    uint32_t                 ttl;
+    ngx_str_t                epoch;
+    uint64_t                 offset;
+    ngx_str_t                data;
+} ngx_centrifugo_subscribe_result_t;
+
+typedef struct {
+    ngx_uint_t               code;
+    ngx_str_t                message;
+    unsigned                 temporary:1;
+} ngx_centrifugo_error_t;
+
+/*
+ * Encoders append one reply or push to the buffer, without the framing that
+ * parts several of them; a failed allocation is seen in buf->failed.
+ */
+typedef struct {
+    ngx_str_t   name;
+
+    /*
+     * Finds the next command in [*pos, end): NGX_OK with its bytes in `cmd`
+     * and *pos behind it, NGX_DONE at the end, NGX_ERROR for bad framing (an
+     * empty line between commands, an empty message).
+     */
+    ngx_int_t  (*next)(u_char **pos, u_char *end, ngx_uint_t first,
+                    ngx_str_t *cmd);
+    /*
+     * NGX_OK; NGX_ERROR: malformed; NGX_ABORT: no memory.
+     */
+    ngx_int_t  (*decode)(ngx_centrifugo_arena_t *arena, ngx_str_t *bytes,
+                    ngx_centrifugo_command_t *cmd);
+
+    /* parts the next reply from the one before it in the same message */
+    void       (*part)(ngx_centrifugo_buf_t *b);
+
+    void       (*ping)(ngx_centrifugo_buf_t *b);
+    void       (*error)(ngx_centrifugo_buf_t *b, uint32_t id,
+                    const ngx_centrifugo_error_t *err);
+    void       (*connect)(ngx_centrifugo_buf_t *b, uint32_t id,
+                    const ngx_centrifugo_connect_result_t *result);
+    void       (*subscribe)(ngx_centrifugo_buf_t *b, uint32_t id,
+                    const ngx_centrifugo_subscribe_result_t *result);
+    void       (*refresh)(ngx_centrifugo_buf_t *b, uint32_t id,
+                    ngx_uint_t expires, uint32_t ttl);
+    /* a result without content: unsubscribe, publish */
+    void       (*done)(ngx_centrifugo_buf_t *b, uint32_t id,
+                    ngx_centrifugo_method_e method);
+
+    void       (*push_publication)(ngx_centrifugo_buf_t *b,
+                    const ngx_str_t *channel,
+                    const ngx_centrifugo_publication_t *pub);
+    void       (*push_unsubscribe)(ngx_centrifugo_buf_t *b,
+                    const ngx_str_t *channel, ngx_uint_t code,
+                    const ngx_str_t *reason);
+} ngx_centrifugo_codec_t;
+
+
+extern const ngx_centrifugo_codec_t  ngx_centrifugo_codec_json;
+
+
+/* "connect", "subscribe", ...; "unknown" for NGX_CENTRIFUGO_CMD_NONE */
+const ngx_str_t *ngx_centrifugo_method_name(ngx_centrifugo_method_e method);
+
+
+#endif /* _NGX_CENTRIFUGO_PROTOCOL_H_INCLUDED_ */

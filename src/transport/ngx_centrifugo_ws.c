@@ -1,0 +1,758 @@
+/*
+ * A WebSocket session: bytes of the socket to messages of the client, frames
+ * of the client to the socket, and both directions of the close.
+ */
+
+#include "ngx_centrifugo_ws.h"
+#include "../client/ngx_centrifugo_delivery.h"
+#include "../client/ngx_centrifugo_timer.h"
+#include "../protocol/ngx_centrifugo_utf8.h"
+
+
+#define WS_READ_SIZE   (32 * 1024)
+#define WS_WRITE_SIZE  (16 * 1024)
+#define WS_READS       8            /* of one event */
+#define WS_WRITES      64
+#define WS_END_DELAY   5000         /* ms, for the peer's close frame */
+
+
+static void ws_seal(ngx_centrifugo_frame_t *frame);
+static ngx_int_t ws_send(ngx_centrifugo_client_t *client);
+static void ws_close(ngx_centrifugo_client_t *client, ngx_uint_t code,
+    const ngx_str_t *reason);
+static void ws_resume(ngx_centrifugo_client_t *client);
+
+static void ws_read_handler(ngx_event_t *rev);
+static void ws_write_handler(ngx_event_t *wev);
+static void ws_read(ngx_centrifugo_ws_t *ws);
+static ngx_int_t ws_input(ngx_centrifugo_ws_t *ws, u_char *p, u_char *last);
+static ngx_int_t ws_frames(ngx_centrifugo_ws_t *ws, u_char **pos, u_char *end);
+static ngx_int_t ws_frame(ngx_centrifugo_ws_t *ws,
+    ngx_centrifugo_ws_frame_t *frame);
+static ngx_int_t ws_message(ngx_centrifugo_ws_t *ws, u_char *data,
+    size_t len);
+static ngx_int_t ws_peer_close(ngx_centrifugo_ws_t *ws,
+    ngx_centrifugo_ws_frame_t *frame);
+static void ws_fail(ngx_centrifugo_ws_t *ws, ngx_uint_t code);
+static void ws_control(ngx_centrifugo_ws_t *ws, ngx_uint_t opcode,
+    u_char *data, size_t len);
+static void ws_close_frame(ngx_centrifugo_ws_t *ws, ngx_uint_t code,
+    const ngx_str_t *reason);
+static void ws_close_send(ngx_centrifugo_ws_t *ws);
+static void ws_drain(ngx_centrifugo_ws_t *ws);
+static void ws_end(ngx_centrifugo_ws_t *ws);
+static void ws_destroy(ngx_centrifugo_ws_t *ws);
+
+
+static const ngx_centrifugo_transport_t  ws_transport = {
+    ngx_string("websocket"),
+    ws_seal,
+    ws_send,
+    ws_close,
+    ws_resume
+};
+
+
+/* of this worker: no session has buffers while it is idle */
+
+static u_char  ws_read_buf[WS_READ_SIZE];
+static u_char  ws_write_buf[WS_WRITE_SIZE];
+
+
+void
+ngx_centrifugo_ws_start(ngx_connection_t *c, ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_str_t *early)
+{
+    ngx_centrifugo_ws_t  *ws;
+
+    ws = calloc(1, sizeof(ngx_centrifugo_ws_t));
+
+    if (ws == NULL) {
+        ngx_http_close_connection(c);
+        return;
+    }
+
+    ws->connection = c;
+    ws->client.transport = &ws_transport;
+    ws->client.codec = &ngx_centrifugo_codec_json;
+    ws->client.hcf = hcf;
+    ws->client.log = c->log;
+
+    if (ngx_centrifugo_client_init(&ws->client) != NGX_OK) {
+        free(ws);
+        ngx_http_close_connection(c);
+        return;
+    }
+
+    (void) ngx_tcp_nodelay(c);
+
+#if (NGX_HTTP_SSL)
+    if (c->ssl) {
+
+        /* a write that waits is tried again from another buffer */
+
+        SSL_set_mode(c->ssl->connection, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    }
+#endif
+
+    c->data = ws;
+    c->read->handler = ws_read_handler;
+    c->write->handler = ws_write_handler;
+    c->idle = 1;
+
+    if (ngx_exiting) {
+
+        /* NGINX asks idle connections to end once, and has done so */
+
+        ws_drain(ws);
+    }
+
+    if (early->len && ws_input(ws, early->data, early->data + early->len)
+                      == NGX_ERROR)
+    {
+        ws_end(ws);
+        return;
+    }
+
+    ngx_post_event(c->read, &ngx_posted_events);
+}
+
+
+static void
+ws_read_handler(ngx_event_t *rev)
+{
+    ngx_connection_t     *c;
+    ngx_centrifugo_ws_t  *ws;
+
+    c = rev->data;
+    ws = c->data;
+
+    if (ws->ended || c->error) {
+        ws_destroy(ws);
+        return;
+    }
+
+    if (c->close && !ws->draining) {
+        ws_drain(ws);
+    }
+
+    ws_read(ws);
+}
+
+
+static void
+ws_read(ngx_centrifugo_ws_t *ws)
+{
+    ssize_t            n;
+    ngx_uint_t         i;
+    ngx_event_t       *rev;
+    ngx_connection_t  *c;
+
+    c = ws->connection;
+    rev = c->read;
+
+    if (ws->resumed) {
+        ws->resumed = 0;
+
+        if (ws_input(ws, ws_read_buf, ws_read_buf) != NGX_OK) {
+            ws_destroy(ws);
+            return;
+        }
+
+        if (ws->ended) {
+            return;
+        }
+    }
+
+    for (i = 0; i < WS_READS && rev->ready && !ws->paused; i++) {
+
+        n = c->recv(c, ws_read_buf, WS_READ_SIZE);
+
+        if (n == NGX_AGAIN) {
+            break;
+        }
+
+        if (n == 0 || n == NGX_ERROR) {
+            ngx_centrifugo_client_gone(&ws->client,
+                                       n ? "its connection failed"
+                                         : "it closed the connection");
+            ws_destroy(ws);
+            return;
+        }
+
+        if (ws_input(ws, ws_read_buf, ws_read_buf + n) != NGX_OK) {
+            ws_destroy(ws);
+            return;
+        }
+
+        if (ws->ended) {
+            return;
+        }
+    }
+
+    if (rev->ready && !ws->paused) {
+        ngx_post_event(rev, &ngx_posted_next_events);
+        return;
+    }
+
+    if (ngx_handle_read_event(rev, 0) != NGX_OK) {
+        ngx_centrifugo_client_gone(&ws->client, "its event failed");
+        ws_destroy(ws);
+        return;
+    }
+
+#if (NGX_HTTP_SSL)
+    if (c->ssl) {
+        ngx_ssl_free_buffer(c);
+    }
+#endif
+}
+
+
+/*
+ * Bytes of the socket, perhaps behind those of an incomplete frame.  What is
+ * left over is kept in memory that grows with what really came.
+ * NGX_ERROR: the session is over.
+ */
+
+static ngx_int_t
+ws_input(ngx_centrifugo_ws_t *ws, u_char *p, u_char *last)
+{
+    size_t      rest;
+    ngx_int_t   rc;
+    ngx_uint_t  own;
+
+    own = (ngx_centrifugo_buf_len(&ws->in) != 0);
+
+    if (own) {
+        ngx_centrifugo_buf_append(&ws->in, p, last - p);
+
+        if (ws->in.failed) {
+            ngx_centrifugo_client_gone(&ws->client, "no memory for its input");
+            return NGX_ERROR;
+        }
+
+        p = ws->in.start;
+        last = ws->in.last;
+    }
+
+    rc = ws_frames(ws, &p, last);
+
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    rest = last - p;
+
+    if (rest == 0) {
+        ngx_centrifugo_buf_free(&ws->in);
+        return NGX_OK;
+    }
+
+    if (own) {
+        ngx_memmove(ws->in.start, p, rest);
+        ws->in.last = ws->in.start + rest;
+        return NGX_OK;
+    }
+
+    ngx_centrifugo_buf_append(&ws->in, p, rest);
+
+    if (ws->in.failed) {
+        ngx_centrifugo_client_gone(&ws->client, "no memory for its input");
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * All whole frames in [*pos, end).  NGX_OK: *pos is behind the last one taken;
+ * NGX_ERROR: the session is over.
+ */
+
+static ngx_int_t
+ws_frames(ngx_centrifugo_ws_t *ws, u_char **pos, u_char *end)
+{
+    size_t                      need;
+    ngx_int_t                   rc;
+    ngx_uint_t                  code;
+    ngx_centrifugo_ws_frame_t   frame;
+
+    while (*pos < end && !ws->paused && !ws->ended) {
+
+        rc = ngx_centrifugo_ws_parse(pos, end, ws->fragmented,
+                                  ngx_centrifugo_buf_len(&ws->message),
+                                  ws->client.hcf->message_size_limit, &frame,
+                                  &need, &code);
+
+        if (rc == NGX_AGAIN) {
+            return NGX_OK;
+        }
+
+        if (rc == NGX_ERROR) {
+            ws_fail(ws, code);
+            *pos = end;
+            return NGX_OK;
+        }
+
+        if (ws_frame(ws, &frame) == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (ws->ended) {
+        *pos = end;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ws_frame(ngx_centrifugo_ws_t *ws, ngx_centrifugo_ws_frame_t *frame)
+{
+    ngx_int_t  rc;
+
+    switch (frame->opcode) {
+
+    case NGX_CENTRIFUGO_WS_PING:
+
+        if (!ws->closing) {
+            ws_control(ws, NGX_CENTRIFUGO_WS_PONG, frame->payload, frame->len);
+        }
+
+        return NGX_OK;
+
+    case NGX_CENTRIFUGO_WS_PONG:
+        return NGX_OK;
+
+    case NGX_CENTRIFUGO_WS_CLOSE:
+        return ws_peer_close(ws, frame);
+
+    case NGX_CENTRIFUGO_WS_CONT:
+        break;
+
+    default:
+        ws->text = (frame->opcode == NGX_CENTRIFUGO_WS_TEXT);
+    }
+
+    if (frame->fin && !ws->fragmented) {
+        return ws_message(ws, frame->payload, frame->len);
+    }
+
+    ws->fragmented = 1;
+    ngx_centrifugo_buf_append(&ws->message, frame->payload, frame->len);
+
+    if (ws->message.failed) {
+        ngx_centrifugo_client_gone(&ws->client, "no memory for its message");
+        return NGX_ERROR;
+    }
+
+    if (!frame->fin) {
+        return NGX_OK;
+    }
+
+    ws->fragmented = 0;
+
+    rc = ws_message(ws, ws->message.start,
+                    ngx_centrifugo_buf_len(&ws->message));
+
+    ngx_centrifugo_buf_free(&ws->message);
+
+    return rc;
+}
+
+
+static ngx_int_t
+ws_message(ngx_centrifugo_ws_t *ws, u_char *data, size_t len)
+{
+    if (ws->closing) {
+        return NGX_OK;
+    }
+
+    if (ws->text && ngx_centrifugo_utf8_validate(data, len) != NGX_OK) {
+        ws_fail(ws, 1007);
+        return NGX_OK;
+    }
+
+    if (ngx_centrifugo_client_message(&ws->client, data, len) == NGX_AGAIN) {
+        ws->paused = 1;
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * The peer begins to close, or answers our close frame.
+ */
+
+static ngx_int_t
+ws_peer_close(ngx_centrifugo_ws_t *ws, ngx_centrifugo_ws_frame_t *frame)
+{
+    ngx_str_t   reason;
+    ngx_uint_t  code;
+
+    if (ws->closing) {
+        ws_end(ws);
+        return NGX_OK;
+    }
+
+    if (ngx_centrifugo_ws_parse_close(frame->payload, frame->len, &code,
+                                      &reason)
+        != NGX_OK)
+    {
+        ws_fail(ws, code);
+        return NGX_OK;
+    }
+
+    ngx_centrifugo_client_gone(&ws->client, "it closed the session");
+
+    /* the socket is closed when the answer is on its way */
+
+    ws->peer_closed = 1;
+
+    ngx_str_null(&reason);
+    ws_close_frame(ws, code, &reason);
+
+    return NGX_OK;
+}
+
+
+/*
+ * The peer broke RFC 6455.
+ */
+
+static void
+ws_fail(ngx_centrifugo_ws_t *ws, ngx_uint_t code)
+{
+    ngx_str_t  none = ngx_null_string;
+
+    if (ws->closing) {
+        ws_end(ws);
+        return;
+    }
+
+    ngx_centrifugo_client_gone(&ws->client,
+                               code == 1009 ? "its message is larger than "
+                                              "message_size_limit"
+                               : code == 1007 ? "its text is not UTF-8"
+                               : "its frame is against RFC 6455");
+
+    ws_close_frame(ws, code, &none);
+}
+
+
+static void
+ws_control(ngx_centrifugo_ws_t *ws, ngx_uint_t opcode, u_char *data,
+    size_t len)
+{
+    u_char                  *p;
+    ngx_centrifugo_frame_t  *frame;
+
+    frame = ngx_centrifugo_frame_create(data, len);
+    if (frame == NULL) {
+        return;
+    }
+
+    p = ngx_centrifugo_ws_header(frame->data, opcode, len);
+    frame->head = (uint16_t) (frame->data - p);
+
+    ngx_centrifugo_delivery_append(&ws->client, frame);
+    ngx_centrifugo_frame_release(frame);
+
+    ngx_centrifugo_delivery_send(&ws->client);
+}
+
+
+/*
+ * Queues the close frame; nothing follows it.  The client has ended already.
+ */
+
+static void
+ws_close_frame(ngx_centrifugo_ws_t *ws, ngx_uint_t code,
+    const ngx_str_t *reason)
+{
+    u_char                   payload[NGX_CENTRIFUGO_WS_MAX_CONTROL], *p;
+    size_t                   len;
+    ngx_centrifugo_frame_t  *frame;
+
+    ws->closing = 1;
+
+    len = 0;
+
+    if (code != 1005) {
+        payload[0] = (u_char) (code >> 8);
+        payload[1] = (u_char) code;
+
+        len = ngx_min(reason->len, NGX_CENTRIFUGO_WS_MAX_CONTROL - 2);
+
+        if (len) {
+            ngx_memcpy(&payload[2], reason->data, len);
+        }
+
+        len += 2;
+    }
+
+    frame = ngx_centrifugo_frame_create(payload, len);
+
+    if (frame) {
+        p = ngx_centrifugo_ws_header(frame->data, NGX_CENTRIFUGO_WS_CLOSE,
+                                     len);
+        frame->head = (uint16_t) (frame->data - p);
+        frame->close = 1;
+
+        if (ngx_centrifugo_queue_push(&ws->client.queue, frame) != NGX_OK) {
+            ngx_centrifugo_frame_release(frame);
+            frame = NULL;
+        }
+    }
+
+    if (frame == NULL) {
+        ws_end(ws);
+        return;
+    }
+
+    ngx_centrifugo_frame_release(frame);
+
+    ngx_centrifugo_timer_set(&ws->client, NGX_CENTRIFUGO_DUE_END,
+                             WS_END_DELAY);
+
+    ws_close_send(ws);
+}
+
+
+static void
+ws_close_send(ngx_centrifugo_ws_t *ws)
+{
+    switch (ws_send(&ws->client)) {
+
+    case NGX_OK:
+        if (ws->peer_closed) {
+            ws_end(ws);
+        }
+
+        break;
+
+    case NGX_AGAIN:
+        break;
+
+    default:
+        ws_end(ws);
+    }
+}
+
+
+static void
+ws_seal(ngx_centrifugo_frame_t *frame)
+{
+    u_char  *p;
+
+    p = ngx_centrifugo_ws_header(frame->data, NGX_CENTRIFUGO_WS_TEXT,
+                                 frame->len);
+
+    frame->head = (uint16_t) (frame->data - p);
+}
+
+
+static ngx_int_t
+ws_send(ngx_centrifugo_client_t *client)
+{
+    u_char                  *p;
+    size_t                   len;
+    ssize_t                  n;
+    ngx_uint_t               i;
+    ngx_connection_t        *c;
+    ngx_centrifugo_ws_t     *ws;
+    ngx_centrifugo_frame_t  *frame;
+    ngx_centrifugo_queue_t  *queue;
+
+    ws = (ngx_centrifugo_ws_t *) client;
+    c = ws->connection;
+    queue = &client->queue;
+
+    if (ws->ended) {
+        ngx_centrifugo_queue_drop(queue, 0);
+        return NGX_OK;
+    }
+
+    for (i = 0; i < WS_WRITES; i++) {
+
+        frame = ngx_centrifugo_queue_first(queue);
+
+        if (frame == NULL) {
+            return NGX_OK;
+        }
+
+        if (!c->write->ready) {
+            break;
+        }
+
+        len = 0;
+        p = ws_write_buf;
+
+        if (!ngx_centrifugo_queue_single(queue)) {
+            len = ngx_centrifugo_queue_gather(queue, ws_write_buf,
+                                              WS_WRITE_SIZE);
+        }
+
+        if (len == 0) {
+            p = ngx_centrifugo_frame_start(frame) + queue->sent;
+            len = ngx_centrifugo_frame_size(frame) - queue->sent;
+        }
+
+        n = c->send(c, p, len);
+
+        if (n == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        if (n == NGX_AGAIN) {
+            break;
+        }
+
+        ngx_centrifugo_queue_sent(queue, n);
+        ngx_centrifugo_hub_add(&client->hcf->hub,
+                               NGX_CENTRIFUGO_COUNT_BYTES_OUT, n);
+    }
+
+    if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (c->write->ready) {
+        ngx_post_event(c->write, &ngx_posted_next_events);
+    }
+
+    return NGX_AGAIN;
+}
+
+
+static void
+ws_write_handler(ngx_event_t *wev)
+{
+    ngx_connection_t     *c;
+    ngx_centrifugo_ws_t  *ws;
+
+    c = wev->data;
+    ws = c->data;
+
+    if (ws->ended) {
+        return;
+    }
+
+    if (ws->closing) {
+        ws_close_send(ws);
+        return;
+    }
+
+    ngx_centrifugo_delivery_send(&ws->client);
+}
+
+
+static void
+ws_close(ngx_centrifugo_client_t *client, ngx_uint_t code,
+    const ngx_str_t *reason)
+{
+    ngx_centrifugo_ws_t  *ws;
+
+    ws = (ngx_centrifugo_ws_t *) client;
+
+    if (code == 0) {
+        ws_end(ws);
+        return;
+    }
+
+#if (NGX_HTTP_SSL)
+    if (ws->connection->ssl && !ws->connection->write->ready) {
+
+        /* OpenSSL wants to go on with exactly what it could not write */
+
+        ws_end(ws);
+        return;
+    }
+#endif
+
+    ws_close_frame(ws, code, reason);
+}
+
+
+static void
+ws_resume(ngx_centrifugo_client_t *client)
+{
+    ngx_centrifugo_ws_t  *ws;
+
+    ws = (ngx_centrifugo_ws_t *) client;
+
+    if (!ws->paused || ws->ended) {
+        return;
+    }
+
+    /* frames may wait in ws->in, so the handler runs even without new bytes */
+
+    ws->paused = 0;
+    ws->resumed = 1;
+
+    ngx_post_event(ws->connection->read, &ngx_posted_events);
+}
+
+
+/*
+ * The worker is about to end: sessions leave at random moments, so that their
+ * clients do not come to the new workers all at once.
+ */
+
+static void
+ws_drain(ngx_centrifugo_ws_t *ws)
+{
+    ngx_msec_t  span;
+
+    ws->draining = 1;
+    ws->connection->idle = 0;
+
+    if (ws->client.state == NGX_CENTRIFUGO_CLIENT_CLOSED) {
+        return;
+    }
+
+    span = ws->client.hcf->drain_time;
+
+    ngx_centrifugo_timer_set(&ws->client, NGX_CENTRIFUGO_DUE_DRAIN,
+                             1 + ngx_centrifugo_timer_jitter(span));
+}
+
+
+/*
+ * Ends the session from anywhere: what runs now may still look at it, so it is
+ * destroyed by the next event.
+ */
+
+static void
+ws_end(ngx_centrifugo_ws_t *ws)
+{
+    if (ws->ended) {
+        return;
+    }
+
+    ws->ended = 1;
+
+    ngx_centrifugo_client_gone(&ws->client, "its connection ended");
+    ngx_post_event(ws->connection->read, &ngx_posted_events);
+}
+
+
+static void
+ws_destroy(ngx_centrifugo_ws_t *ws)
+{
+    ngx_connection_t  *c;
+
+    c = ws->connection;
+
+    ngx_centrifugo_client_destroy(&ws->client);
+    ngx_centrifugo_buf_free(&ws->in);
+    ngx_centrifugo_buf_free(&ws->message);
+
+    free(ws);
+
+    ngx_http_close_connection(c);
+}
