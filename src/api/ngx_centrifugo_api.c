@@ -180,7 +180,7 @@ api_answered(ngx_centrifugo_api_job_t *job)
 
 void
 ngx_centrifugo_api_publish(ngx_centrifugo_api_command_t *cmd,
-    ngx_str_t *channels, ngx_uint_t n, const ngx_str_t *data)
+    ngx_str_t *channels, ngx_uint_t n, const ngx_str_t *data, ngx_uint_t json)
 {
     ngx_uint_t                    i;
     ngx_centrifugo_publish_t      pub;
@@ -201,6 +201,7 @@ ngx_centrifugo_api_publish(ngx_centrifugo_api_command_t *cmd,
 
     ngx_memzero(&pub, sizeof(ngx_centrifugo_publish_t));
     pub.data = *data;
+    pub.json = json;
 
     done.handler = api_publish_done;
 

@@ -86,9 +86,10 @@ ngx_int_t ngx_centrifugo_api_find(const ngx_str_t *name, ngx_uint_t any_case,
 
 /*
  * Decodes the parameters (a JSON object, or NULL for none) and begins the
- * command; what is wrong with it becomes its error.
+ * command; what the method does not like becomes the command's error.
+ * NGX_ERROR: a parameter has a wrong type, nothing has begun.
  */
-void ngx_centrifugo_api_start_json(ngx_centrifugo_api_command_t *cmd,
+ngx_int_t ngx_centrifugo_api_start_json(ngx_centrifugo_api_command_t *cmd,
     ngx_centrifugo_json_t *params);
 
 /* Ends the beginning: wakes workers, once for all commands. */
@@ -96,10 +97,11 @@ void ngx_centrifugo_api_run(ngx_centrifugo_api_job_t *job);
 
 /*
  * Publishes `data` to `n` channels as one command; every string stays until
- * the job ends.
+ * the job ends.  `json` says that the data is valid JSON.
  */
 void ngx_centrifugo_api_publish(ngx_centrifugo_api_command_t *cmd,
-    ngx_str_t *channels, ngx_uint_t n, const ngx_str_t *data);
+    ngx_str_t *channels, ngx_uint_t n, const ngx_str_t *data,
+    ngx_uint_t json);
 
 /* `"result":{...}` or `"error":{...}` of a command that is answered */
 void ngx_centrifugo_api_result_json(ngx_centrifugo_buf_t *b,

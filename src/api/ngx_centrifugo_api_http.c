@@ -5,6 +5,7 @@
 
 #include "ngx_centrifugo_api.h"
 #include "ngx_centrifugo_http.h"
+#include "../client/ngx_centrifugo_client.h"
 #include "../client/ngx_centrifugo_worker.h"
 
 
@@ -258,6 +259,10 @@ api_body(ngx_http_request_t *r, ngx_centrifugo_arena_t *arena, ngx_str_t *body)
         len += ngx_buf_size(cl->buf);
     }
 
+    if (len == 0) {
+        return NGX_OK;
+    }
+
     p = ngx_centrifugo_arena_alloc(arena, len);
     if (p == NULL) {
         return NGX_ERROR;
@@ -269,6 +274,10 @@ api_body(ngx_http_request_t *r, ngx_centrifugo_arena_t *arena, ngx_str_t *body)
     for (cl = r->request_body->bufs; cl; cl = cl->next) {
         b = cl->buf;
         len = ngx_buf_size(b);
+
+        if (len == 0) {
+            continue;
+        }
 
         if (ngx_buf_in_memory(b)) {
             p = ngx_cpymem(p, b->pos, len);
@@ -322,8 +331,7 @@ api_start(api_ctx_t *ctx, ngx_str_t *body)
             return NGX_ABORT;
         }
 
-        ngx_centrifugo_api_start_json(cmd, root);
-        return NGX_OK;
+        return ngx_centrifugo_api_start_json(cmd, root);
     }
 
     if (root == NULL) {
@@ -375,8 +383,12 @@ api_start_command(api_ctx_t *ctx, ngx_centrifugo_json_t *value)
         return NGX_OK;
     }
 
-    ngx_centrifugo_api_start_json(cmd,
-                          ngx_centrifugo_json_get(value, "params", 6));
+    if (ngx_centrifugo_api_start_json(cmd,
+                          ngx_centrifugo_json_get(value, "params", 6))
+        != NGX_OK)
+    {
+        cmd->error = &ngx_centrifugo_error_request;
+    }
 
     return NGX_OK;
 }

@@ -207,6 +207,7 @@ ngx_centrifugo_broker_poll(ngx_centrifugo_hub_conf_t *hcf,
 
         ngx_memzero(&pub, sizeof(ngx_centrifugo_publication_t));
         pub.data = entry.data;
+        pub.json = entry.json;
         pub.offset = entry.offset;
 
         if (entry.info.len

@@ -52,6 +52,7 @@ typedef struct {
     ngx_str_t                    channel;
     ngx_str_t                    data;
     ngx_str_t                    info;  /* ngx_centrifugo_broker_pack_info() */
+    ngx_uint_t                   json;  /* the data is valid JSON */
 } ngx_centrifugo_publish_t;
 
 typedef struct {

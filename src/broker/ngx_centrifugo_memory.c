@@ -64,7 +64,7 @@ memory_publish(ngx_centrifugo_hub_conf_t *hcf,
     now = (uint64_t) tp->sec * 1000 + tp->msec;
 
     switch (ngx_centrifugo_hub_publish(&hcf->hub, &pub->channel, &pub->info,
-                                       &pub->data, now))
+                                       &pub->data, pub->json, now))
     {
     case NGX_OK:
     case NGX_DECLINED:

@@ -59,6 +59,8 @@ const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_request =
     { 3501, ngx_string("bad request") };
 const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_stale =
     { 3502, ngx_string("stale") };
+const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_protocol =
+    { 3506, ngx_string("inappropriate protocol") };
 const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_unavailable =
     { 3508, ngx_string("not available") };
 

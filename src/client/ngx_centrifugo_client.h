@@ -121,7 +121,7 @@ extern const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_no_pong;
 extern const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_token;
 extern const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_request;
 extern const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_stale;
-extern const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_denied;
+extern const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_protocol;
 extern const ngx_centrifugo_disconnect_t
     ngx_centrifugo_disconnect_unavailable;
 

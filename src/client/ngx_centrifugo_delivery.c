@@ -84,6 +84,13 @@ ngx_centrifugo_delivery_publication(ngx_centrifugo_channel_t *channel,
 
         client = sub->client;
 
+        if (client->codec->json && !pub->json) {
+            ngx_centrifugo_client_close(client,
+                                      &ngx_centrifugo_disconnect_protocol,
+                                      "a publication that is not JSON");
+            continue;
+        }
+
         if (codec != client->codec) {
 
             if (frame) {

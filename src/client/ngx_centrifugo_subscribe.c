@@ -345,6 +345,7 @@ ngx_centrifugo_client_publish(ngx_centrifugo_client_t *client,
 
     pub.channel = cmd->channel;
     pub.data = cmd->data;
+    pub.json = client->codec->json;
 
     done.handler = publish_done;
     done.handle = client->handle;

@@ -44,7 +44,7 @@ ngx_centrifugo_hub_enter(ngx_centrifugo_hub_t *hub, ngx_uint_t slot)
 ngx_int_t
 ngx_centrifugo_hub_publish(ngx_centrifugo_hub_t *hub,
     const ngx_str_t *channel, const ngx_str_t *info, const ngx_str_t *data,
-    uint64_t time)
+    ngx_uint_t json, uint64_t time)
 {
     uint64_t                   hash;
     ngx_int_t                  rc;
@@ -73,7 +73,9 @@ ngx_centrifugo_hub_publish(ngx_centrifugo_hub_t *hub,
         return NGX_DECLINED;
     }
 
-    rc = ngx_centrifugo_log_append(shm, n, rec, time, info, data);
+    rc = ngx_centrifugo_log_append(shm, n, rec, time,
+                                   json ? NGX_CENTRIFUGO_LOG_JSON : 0,
+                                   info, data);
 
     if (rc == NGX_OK) {
         for (i = 0; i < shm->mask_words; i++) {

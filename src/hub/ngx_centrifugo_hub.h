@@ -60,6 +60,7 @@ typedef struct {
     uint64_t     channel;               /* id */
     uint64_t     offset;
     uint64_t     time;                  /* wall clock, ms */
+    ngx_uint_t   json;                  /* data is valid JSON */
     ngx_str_t    info;
     ngx_str_t    data;
 } ngx_centrifugo_entry_t;
@@ -152,7 +153,7 @@ ngx_int_t ngx_centrifugo_hub_reap(ngx_centrifugo_hub_t *hub, ngx_uint_t slot,
  */
 ngx_int_t ngx_centrifugo_hub_publish(ngx_centrifugo_hub_t *hub,
     const ngx_str_t *channel, const ngx_str_t *info, const ngx_str_t *data,
-    uint64_t time);
+    ngx_uint_t json, uint64_t time);
 
 /* bytes of info, tags and data that fit into one entry of that log */
 size_t ngx_centrifugo_hub_publication_max(size_t log);

@@ -157,6 +157,8 @@ typedef struct {
 #define NGX_CENTRIFUGO_LOG_PAD          1
 #define NGX_CENTRIFUGO_LOG_PUBLICATION  2
 
+#define NGX_CENTRIFUGO_LOG_JSON         1       /* a flag: data is JSON */
+
 
 #define hub_at(shm, offset)  ((void *) ((u_char *) (shm) + (offset)))
 #define hub_member(shm, n)                                                   \
@@ -202,7 +204,7 @@ ngx_uint_t ngx_centrifugo_shard_clear(ngx_centrifugo_hub_shm_t *shm,
  */
 ngx_int_t ngx_centrifugo_log_append(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t shard, ngx_centrifugo_record_t *rec, uint64_t time,
-    const ngx_str_t *info, const ngx_str_t *data);
+    ngx_uint_t flags, const ngx_str_t *info, const ngx_str_t *data);
 
 /* Takes and releases the log's lock once, with its repair. */
 ngx_int_t ngx_centrifugo_log_settle(ngx_centrifugo_hub_shm_t *shm);

@@ -31,8 +31,8 @@ ngx_centrifugo_hub_publication_max(size_t log)
 
 ngx_int_t
 ngx_centrifugo_log_append(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t shard,
-    ngx_centrifugo_record_t *rec, uint64_t time, const ngx_str_t *info,
-    const ngx_str_t *data)
+    ngx_centrifugo_record_t *rec, uint64_t time, ngx_uint_t flags,
+    const ngx_str_t *info, const ngx_str_t *data)
 {
     u_char                       *p;
     size_t                        len;
@@ -84,6 +84,7 @@ ngx_centrifugo_log_append(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t shard,
     h->pos = pos;
     h->length = (uint32_t) len;
     h->type = NGX_CENTRIFUGO_LOG_PUBLICATION;
+    h->flags = (uint16_t) flags;
     h->channel = rec->id;
     h->time = time;
     h->shard = (uint32_t) shard;
@@ -280,6 +281,7 @@ ngx_centrifugo_hub_read(ngx_centrifugo_hub_t *hub,
         entry->channel = h.channel;
         entry->offset = h.offset;
         entry->time = h.time;
+        entry->json = (h.flags & NGX_CENTRIFUGO_LOG_JSON) != 0;
         entry->info.data = hub->scratch;
         entry->info.len = h.info_len;
         entry->data.data = hub->scratch + h.info_len;

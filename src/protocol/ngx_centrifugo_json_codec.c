@@ -192,6 +192,7 @@ static ngx_str_t  codec_unknown = ngx_string("unknown");
 
 const ngx_centrifugo_codec_t  ngx_centrifugo_codec_json = {
     ngx_string("json"),
+    1,
     codec_next,
     codec_decode,
     codec_part,

@@ -65,6 +65,7 @@ typedef struct {
 
 typedef struct {
     ngx_str_t                      data;
+    ngx_uint_t                     json;        /* data is valid JSON */
     uint64_t                       offset;      /* 0: none */
     ngx_centrifugo_client_info_t  *info;        /* NULL: none */
 } ngx_centrifugo_publication_t;
@@ -103,6 +104,7 @@ typedef struct {
  */
 typedef struct {
     ngx_str_t   name;
+    ngx_uint_t  json;           /* carries JSON only */
 
     /*
      * Finds the next command in [*pos, end): NGX_OK with its bytes in `cmd`

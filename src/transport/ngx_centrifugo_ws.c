@@ -399,6 +399,10 @@ ws_peer_close(ngx_centrifugo_ws_t *ws, ngx_centrifugo_ws_frame_t *frame)
         return NGX_OK;
     }
 
+    /* the socket is closed when the answer is on its way */
+
+    ws->peer_closed = 1;
+
     if (ngx_centrifugo_ws_parse_close(frame->payload, frame->len, &code,
                                       &reason)
         != NGX_OK)
@@ -408,10 +412,6 @@ ws_peer_close(ngx_centrifugo_ws_t *ws, ngx_centrifugo_ws_frame_t *frame)
     }
 
     ngx_centrifugo_client_gone(&ws->client, "it closed the session");
-
-    /* the socket is closed when the answer is on its way */
-
-    ws->peer_closed = 1;
 
     ngx_str_null(&reason);
     ws_close_frame(ws, code, &reason);

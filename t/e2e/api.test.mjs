@@ -313,25 +313,6 @@ suite('server API', { concurrency: 16 }, async (s) => {
         }
     });
 
-    s.it('tags are delivered', async () => {
-        const ch = fresh();
-        const c = await subscriber(ch);
-
-        await post('/api/publish', JSON.stringify(
-            { channel: ch, data: 1, tags: { k: 'v', '"': '\\' } }));
-        assert.deepEqual(await c.json(), { push: { channel: ch, pub: {
-            data: 1, tags: { k: 'v', '"': '\\' } } } });
-        await post('/api/publish', JSON.stringify(
-            { channel: ch, data: 2, tags: { k: 'v' } }));
-        assert.equal(await c.line(), `{"push":{"channel":"${ch}",`
-            + '"pub":{"data":2,"tags":{"k":"v"}}}}');
-        await post('/api/publish', JSON.stringify(
-            { channel: ch, data: 3, tags: {} }));
-        assert.equal(await c.line(),
-            `{"push":{"channel":"${ch}","pub":{"data":3}}}`);
-        c.terminate();
-    });
-
     s.it('b64data wins, and an empty one does not count', async () => {
         const ch = fresh();
         const c = await subscriber(ch);
@@ -377,29 +358,6 @@ suite('server API', { concurrency: 16 }, async (s) => {
             assert.deepEqual(await other.settle(), []);
             other.terminate();
         }
-    });
-
-    s.it('idempotency_key', async () => {
-        const ch = fresh();
-        const c = await subscriber(ch);
-
-        for (const [data, k] of [[1, 'a'], [2, 'a'], [3, 'b'], [4, 'a'],
-                                 [5, undefined], [6, undefined]])
-        {
-            const res = await post('/api/publish', JSON.stringify(
-                { channel: ch, data, idempotency_key: k }));
-
-            assert.equal(trim(res.body), DONE);
-        }
-
-        const got = (await c.settle()).map((x) => JSON.parse(x).push.pub.data);
-
-        while (got[got.length - 1] !== 6) {
-            got.push((await c.json()).push.pub.data);
-        }
-
-        assert.deepEqual(got, [1, 3, 5, 6]);
-        c.terminate();
     });
 
     s.it('publication_max_size', async () => {
@@ -575,27 +533,6 @@ suite('server API', { concurrency: 16 }, async (s) => {
 
             c.terminate();
         }
-    });
-
-
-    /* error mode */
-
-    const transport = { ...withKey, 'X-Centrifugo-Error-Mode': 'transport' };
-
-    for (const [body, status, want] of [
-        [PUB, 200, DONE],
-        ['{"channel":"nope:x","data":1}', 404,
-         '{"code":102,"message":"unknown channel"}'],
-    ]) {
-        row(`error mode transport: ${status}`, '/api/publish', body, status,
-            want, transport);
-    }
-
-    s.it('error mode transport: 107 is 400', async () => {
-        const res = await post('/api/publish', '{"data":1}', transport);
-
-        assert.equal(res.status, 400);
-        assert.equal(trim(res.body), '{"code":107,"message":"bad request"}');
     });
 
 

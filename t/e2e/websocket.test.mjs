@@ -41,8 +41,8 @@ suite('WebSocket', { concurrency: 16 }, async (s) => {
             }
             location = /auth/check {
                 internal;
-                if ($arg_pass = "yes") { return 204; }
-                if ($arg_pass = "login") { return 401; }
+                if ($request_uri ~ "pass=yes") { return 204; }
+                if ($request_uri ~ "pass=login") { return 401; }
                 return 403;
             }
             location = /denied { deny all; centrifugo_websocket main; }

@@ -4,6 +4,8 @@
 
 import http from 'node:http';
 
+import { hold, release } from './server.mjs';
+
 
 /*
  * const api = apiOf(server, {key, location}); the methods resolve with
@@ -27,6 +29,8 @@ export function apiOf(server, { key, location = '/api', keep = true } = {}) {
 
         return res;
     };
+
+    const held = hold(() => agent && agent.destroy());
 
     return {
         /* POST /api/<method> */
@@ -54,9 +58,8 @@ export function apiOf(server, { key, location = '/api', keep = true } = {}) {
         },
 
         close() {
-            if (agent) {
-                agent.destroy();
-            }
+            held();
+            release(held);
         },
     };
 }

@@ -5,7 +5,7 @@
 
 import WebSocket from 'ws';
 
-import { within } from './server.mjs';
+import { hold, release, within } from './server.mjs';
 
 export const UUID =
     '[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}';
@@ -50,8 +50,11 @@ export class Client {
 
         this.ws.on('error', (e) => { this.error = e; });
 
+        const held = hold(() => this.terminate());
+
         this.closed = new Promise((ok) => {
             this.ws.once('close', (code, reason) => {
+                release(held);
                 this.end = { code, reason: reason.toString('utf8') };
 
                 for (const w of this.waiting.splice(0)) {

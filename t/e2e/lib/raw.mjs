@@ -5,7 +5,7 @@
 import crypto from 'node:crypto';
 import net from 'node:net';
 
-import { within } from './server.mjs';
+import { hold, release, within } from './server.mjs';
 
 const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 
@@ -120,6 +120,10 @@ export class Raw {
 
         this.socket.on('error', (e) => { this.error = e; });
 
+        const held = hold(() => this.destroy());
+
+        this.socket.once('close', () => release(held));
+
         this.ended = new Promise((ok) => {
             const end = () => {
                 this.finished = true;
@@ -147,10 +151,11 @@ export class Raw {
         r.write(upgrade(uri, options));
         r.head = await r.response();
 
-        if (r.head.status !== 101) {
+        if (!r.head || r.head.status !== 101) {
             r.destroy();
-            throw new Error(`handshake answered ${r.head.status}: `
-                            + r.head.body);
+            throw new Error(r.head ? `handshake answered ${r.head.status}: `
+                                     + r.head.body
+                                   : 'handshake not answered');
         }
 
         r.worker = Number(r.head.headers['x-worker']);

@@ -5,9 +5,11 @@
 import { Centrifuge } from 'centrifuge';
 import WebSocket from 'ws';
 
-import { within } from './server.mjs';
+import { hold, within } from './server.mjs';
 
 const made = new Set();
+
+hold(endAll);
 
 
 /*

@@ -45,6 +45,21 @@ export async function until(what, probe, ms = 5000, step = 20) {
 }
 
 
+/*
+ * What still holds a connection: functions that end it, called when a suite
+ * is over, also one that failed half way. release() takes one out again.
+ */
+
+export const held = new Set();
+
+export const release = (end) => held.delete(end);
+
+export function hold(end) {
+    held.add(end);
+    return end;
+}
+
+
 /* A rejection instead of a hang. */
 
 export function within(ms, what, promise) {

@@ -5,7 +5,7 @@
 
 import test from 'node:test';
 
-import { Server } from './server.mjs';
+import { held, Server } from './server.mjs';
 
 
 /*
@@ -64,6 +64,10 @@ export function suite(name, { concurrency = 1, timeout = 120000 }, body) {
 
         const finish = async () => {
             const wrong = [];
+
+            for (const end of held) {
+                end();
+            }
 
             for (const server of servers) {
                 try {
