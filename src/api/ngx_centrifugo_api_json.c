@@ -125,7 +125,7 @@ api_json_data(ngx_centrifugo_api_command_t *cmd, ngx_centrifugo_json_t *params,
     ngx_centrifugo_json_t   *value;
     ngx_centrifugo_arena_t  *arena;
 
-    value = ngx_centrifugo_json_get(params, "data", 4);
+    value = ngx_centrifugo_json_find(params, "data", 4);
 
     if (value) {
         *data = value->raw;

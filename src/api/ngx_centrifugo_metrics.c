@@ -18,6 +18,8 @@ static void metrics_line(ngx_centrifugo_buf_t *b, ngx_str_t *hub,
     const char *name, const char *type, const char *labels, uint64_t value);
 static void metrics_value(ngx_centrifugo_buf_t *b, ngx_str_t *hub,
     const char *name, const char *labels, uint64_t value);
+static void metrics_disconnects(ngx_centrifugo_buf_t *b,
+    ngx_centrifugo_hub_conf_t *hcf);
 static void metrics_locks(ngx_centrifugo_buf_t *b, ngx_str_t *hub,
     ngx_centrifugo_hub_stat_t *stat);
 
@@ -51,8 +53,6 @@ static metrics_row_t  metrics_rows[] = {
       NGX_CENTRIFUGO_COUNT_COMMANDS },
     { "centrifugo_hub_reply_errors_total", "counter", "",
       NGX_CENTRIFUGO_COUNT_REPLY_ERRORS },
-    { "centrifugo_hub_disconnects_total", "counter", "",
-      NGX_CENTRIFUGO_COUNT_DISCONNECTS },
     { "centrifugo_hub_slow_total", "counter", "",
       NGX_CENTRIFUGO_COUNT_SLOW },
     { "centrifugo_hub_api_commands_total", "counter", "",
@@ -109,6 +109,8 @@ ngx_centrifugo_metrics_handler(ngx_http_request_t *r)
                      ngx_centrifugo_hub_sum(hub, row->counter));
     }
 
+    metrics_disconnects(&b, lcf->hub);
+
     metrics_line(&b, name, "centrifugo_hub_zone_bytes", "gauge", "",
                  stat.zone);
     metrics_line(&b, name, "centrifugo_hub_zone_pages", "gauge",
@@ -131,6 +133,38 @@ ngx_centrifugo_metrics_handler(ngx_http_request_t *r)
     ngx_centrifugo_buf_free(&b);
 
     return rc;
+}
+
+
+static void
+metrics_disconnects(ngx_centrifugo_buf_t *b, ngx_centrifugo_hub_conf_t *hcf)
+{
+    u_char                              labels[sizeof(",code=\"65535\"")];
+    uint64_t                            n;
+    ngx_uint_t                          i;
+    const ngx_centrifugo_disconnect_t  *disconnect;
+    static const char
+        name[] = "centrifugo_client_num_server_disconnects";
+
+    for (i = 0; /* void */ ; i++) {
+        disconnect = ngx_centrifugo_client_disconnect(i);
+
+        if (disconnect == NULL) {
+            return;
+        }
+
+        *ngx_sprintf(labels, ",code=\"%ui\"", disconnect->code) = '\0';
+
+        n = ngx_centrifugo_hub_sum(&hcf->hub,
+                                   NGX_CENTRIFUGO_COUNT_DISCONNECTS + i);
+
+        if (i == 0) {
+            metrics_line(b, &hcf->name, name, "counter", (char *) labels, n);
+
+        } else {
+            metrics_value(b, &hcf->name, name, (char *) labels, n);
+        }
+    }
 }
 
 

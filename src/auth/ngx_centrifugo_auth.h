@@ -14,7 +14,7 @@ typedef enum {
     NGX_CENTRIFUGO_TOKEN_OK = 0,
     NGX_CENTRIFUGO_TOKEN_INVALID,
     NGX_CENTRIFUGO_TOKEN_EXPIRED,
-    NGX_CENTRIFUGO_TOKEN_ERROR          /* no memory */
+    NGX_CENTRIFUGO_TOKEN_ERROR          /* no memory, or bad b64info: 100 */
 } ngx_centrifugo_token_rc_e;
 
 /* keys of one verifier; more kinds of key come with their own members */

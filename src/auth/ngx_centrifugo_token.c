@@ -59,6 +59,7 @@ ngx_centrifugo_token_verify(const ngx_centrifugo_verifier_t *verifier,
     }
 
     if (rc == NGX_ABORT) {
+        result->reason = "no memory for its token";
         return NGX_CENTRIFUGO_TOKEN_ERROR;
     }
 
@@ -115,7 +116,7 @@ ngx_centrifugo_token_verify(const ngx_centrifugo_verifier_t *verifier,
     result->reason = token_info(claims, arena, &result->info);
 
     if (result->reason) {
-        return NGX_CENTRIFUGO_TOKEN_INVALID;
+        return NGX_CENTRIFUGO_TOKEN_ERROR;
     }
 
     if (token_member(claims, "expire_at")) {
@@ -141,6 +142,12 @@ token_split(const ngx_str_t *token, ngx_str_t *parts)
 
     p = token->data;
     end = p + token->len;
+
+    /* what libjwt sees ends at the first zero byte */
+
+    if (memchr(p, '\0', token->len) != NULL) {
+        return NGX_ERROR;
+    }
 
     for (i = 0; i < 3; i++) {
         dot = (p < end) ? memchr(p, '.', end - p) : NULL;

@@ -84,6 +84,23 @@ const ngx_centrifugo_error_t  ngx_centrifugo_error_expired =
     { 110, ngx_string("expired"), 0 };
 
 
+/* in the order of their counters */
+
+static const ngx_centrifugo_disconnect_t  *client_disconnects[] = {
+    &ngx_centrifugo_disconnect_shutdown,
+    &ngx_centrifugo_disconnect_internal,
+    &ngx_centrifugo_disconnect_expired,
+    &ngx_centrifugo_disconnect_slow,
+    &ngx_centrifugo_disconnect_write,
+    &ngx_centrifugo_disconnect_no_pong,
+    &ngx_centrifugo_disconnect_token,
+    &ngx_centrifugo_disconnect_request,
+    &ngx_centrifugo_disconnect_stale,
+    &ngx_centrifugo_disconnect_protocol,
+    &ngx_centrifugo_disconnect_unavailable,
+    NULL
+};
+
 /* of this worker */
 
 static client_handle_t         *client_handles;
@@ -479,7 +496,8 @@ void
 ngx_centrifugo_client_close(ngx_centrifugo_client_t *client,
     const ngx_centrifugo_disconnect_t *disconnect, const char *why)
 {
-    u_char  id[NGX_CENTRIFUGO_ID_LEN];
+    u_char      id[NGX_CENTRIFUGO_ID_LEN];
+    ngx_uint_t  i;
 
     if (client->state == NGX_CENTRIFUGO_CLIENT_CLOSED) {
         return;
@@ -492,8 +510,10 @@ ngx_centrifugo_client_close(ngx_centrifugo_client_t *client,
                   "%ui \"%V\": %s", (size_t) NGX_CENTRIFUGO_ID_LEN, id,
                   &client->user, disconnect->code, &disconnect->reason, why);
 
-    ngx_centrifugo_hub_add(&client->hcf->hub, NGX_CENTRIFUGO_COUNT_DISCONNECTS,
-                           1);
+    for (i = 0; client_disconnects[i] != disconnect; i++) { /* void */ }
+
+    ngx_centrifugo_hub_add(&client->hcf->hub,
+                           NGX_CENTRIFUGO_COUNT_DISCONNECTS + i, 1);
 
     if (client->dispatching) {
         client_reply_flush(client);
@@ -508,6 +528,13 @@ ngx_centrifugo_client_close(ngx_centrifugo_client_t *client,
     }
 
     client->transport->close(client, disconnect->code, &disconnect->reason);
+}
+
+
+const ngx_centrifugo_disconnect_t *
+ngx_centrifugo_client_disconnect(ngx_uint_t i)
+{
+    return client_disconnects[i];
 }
 
 
@@ -570,7 +597,7 @@ ngx_centrifugo_client_error(ngx_centrifugo_client_t *client, uint32_t id,
 
     client->codec->error(ngx_centrifugo_client_reply(client), id, err);
 
-    if (method == NGX_CENTRIFUGO_CMD_CONNECT) {
+    if (client->state == NGX_CENTRIFUGO_CLIENT_NEW) {
 
         /* the peer is expected to close; it is not heard any more */
 

@@ -164,6 +164,13 @@ ngx_int_t ngx_centrifugo_client_message(ngx_centrifugo_client_t *client,
 void ngx_centrifugo_client_close(ngx_centrifugo_client_t *client,
     const ngx_centrifugo_disconnect_t *disconnect, const char *why);
 
+/*
+ * The disconnect that NGX_CENTRIFUGO_COUNT_DISCONNECTS + i counts, or NULL
+ * behind the last.
+ */
+const ngx_centrifugo_disconnect_t *ngx_centrifugo_client_disconnect(
+    ngx_uint_t i);
+
 /* The peer has ended the session (or the socket died). */
 void ngx_centrifugo_client_gone(ngx_centrifugo_client_t *client,
     const char *why);

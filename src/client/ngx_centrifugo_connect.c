@@ -67,9 +67,9 @@ ngx_centrifugo_client_connect(ngx_centrifugo_client_t *client,
         return;
 
     default:
-        ngx_centrifugo_client_close(client,
-                                    &ngx_centrifugo_disconnect_internal,
-                                    "no memory for its token");
+        ngx_centrifugo_client_error(client, cmd->id, cmd->method,
+                                    &ngx_centrifugo_error_internal, &none,
+                                    token.reason);
         return;
     }
 
@@ -117,7 +117,7 @@ connect_accepted(ngx_centrifugo_client_t *client, uint32_t id, uint32_t ttl)
 
     result.client.data = uuid;
     result.client.len = ngx_centrifugo_client_id(client, uuid) - uuid;
-    ngx_str_set(&result.version, NGX_CENTRIFUGO_VERSION);
+    ngx_str_set(&result.version, NGX_CENTRIFUGO_VERSION " OSS");
     result.expires = (ttl != 0);
     result.ttl = ttl;
     result.ping = (uint32_t) (hcf->ping_interval / 1000);
@@ -168,9 +168,9 @@ ngx_centrifugo_client_refresh(ngx_centrifugo_client_t *client,
         return;
 
     default:
-        ngx_centrifugo_client_close(client,
-                                    &ngx_centrifugo_disconnect_internal,
-                                    "no memory for its token");
+        ngx_centrifugo_client_error(client, cmd->id, cmd->method,
+                                    &ngx_centrifugo_error_internal, &none,
+                                    token.reason);
         return;
     }
 

@@ -134,18 +134,20 @@ subscribe_check(ngx_centrifugo_client_t *client,
         return &ngx_centrifugo_error_denied;
     }
 
-    if (options->allow_subscribe_for_client
-        && (client->user.len || options->allow_subscribe_for_anonymous))
+    if (!hcf->client_insecure
+        && !(options->allow_subscribe_for_client
+             && (client->user.len || options->allow_subscribe_for_anonymous)))
     {
-        return NULL;
+        *why = "no option allows it";
+        return &ngx_centrifugo_error_denied;
     }
 
-    if (hcf->client_insecure) {
-        return NULL;
+    if (cmd->filter) {
+        *why = "tags filters are not allowed";
+        return &ngx_centrifugo_error_request;
     }
 
-    *why = "no option allows it";
-    return &ngx_centrifugo_error_denied;
+    return NULL;
 }
 
 

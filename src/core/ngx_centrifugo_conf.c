@@ -457,7 +457,8 @@ ngx_centrifugo_conf_origins(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         if (value[i].len == 0) {
             return conf_bad_value(cf, cmd, "origins such as "
-                                  "https://example.com or https://*.example.com");
+                                  "https://example.com or "
+                                  "https://*.example.com");
         }
 
         if (value[i].len == 1 && value[i].data[0] == '*') {

@@ -40,7 +40,6 @@ typedef enum {
     NGX_CENTRIFUGO_COUNT_BYTES_OUT,
     NGX_CENTRIFUGO_COUNT_COMMANDS,
     NGX_CENTRIFUGO_COUNT_REPLY_ERRORS,
-    NGX_CENTRIFUGO_COUNT_DISCONNECTS,
     NGX_CENTRIFUGO_COUNT_SLOW,
     NGX_CENTRIFUGO_COUNT_REFUSED,
     NGX_CENTRIFUGO_COUNT_API_COMMANDS,
@@ -48,7 +47,8 @@ typedef enum {
     NGX_CENTRIFUGO_COUNT_OVERRUNS,
     NGX_CENTRIFUGO_COUNT_LOG_LOST,
     NGX_CENTRIFUGO_COUNT_WAKES,
-    NGX_CENTRIFUGO_COUNT_N
+    NGX_CENTRIFUGO_COUNT_DISCONNECTS,               /* one for each code */
+    NGX_CENTRIFUGO_COUNT_N = NGX_CENTRIFUGO_COUNT_DISCONNECTS + 16
 } ngx_centrifugo_counter_e;
 
 typedef struct ngx_centrifugo_hub_shm_s  ngx_centrifugo_hub_shm_t;
@@ -168,8 +168,8 @@ ngx_uint_t ngx_centrifugo_hub_wake(ngx_centrifugo_hub_t *hub);
 /*
  * The subscribe section: finds or makes the channel, marks this worker as
  * interested and reads the position, all in one section.  NGX_OK; NGX_DECLINED:
- * the zone is full; NGX_ERROR: the hub is damaged, no slot, or the name is longer
- * than NGX_CENTRIFUGO_NAME_MAX.
+ * the zone is full; NGX_ERROR: the hub is damaged, no slot, or the name is
+ * longer than NGX_CENTRIFUGO_NAME_MAX.
  */
 ngx_int_t ngx_centrifugo_hub_join(ngx_centrifugo_hub_t *hub,
     const ngx_str_t *channel, ngx_centrifugo_join_t *join);

@@ -519,6 +519,18 @@ ngx_centrifugo_json_t *
 ngx_centrifugo_json_get(ngx_centrifugo_json_t *map, const char *name,
     size_t len)
 {
+    ngx_centrifugo_json_t  *value;
+
+    value = ngx_centrifugo_json_find(map, name, len);
+
+    return (value && value->type != NGX_CENTRIFUGO_JSON_NULL) ? value : NULL;
+}
+
+
+ngx_centrifugo_json_t *
+ngx_centrifugo_json_find(ngx_centrifugo_json_t *map, const char *name,
+    size_t len)
+{
     ngx_centrifugo_json_t  *value, *found;
 
     found = NULL;
@@ -531,7 +543,7 @@ ngx_centrifugo_json_get(ngx_centrifugo_json_t *map, const char *name,
         }
     }
 
-    return (found && found->type != NGX_CENTRIFUGO_JSON_NULL) ? found : NULL;
+    return found;
 }
 
 

@@ -62,6 +62,10 @@ ngx_int_t ngx_centrifugo_json_parse(ngx_centrifugo_arena_t *arena,
 ngx_centrifugo_json_t *ngx_centrifugo_json_get(ngx_centrifugo_json_t *map,
     const char *name, size_t len);
 
+/* The same, but null is a value too. */
+ngx_centrifugo_json_t *ngx_centrifugo_json_find(ngx_centrifugo_json_t *map,
+    const char *name, size_t len);
+
 /*
  * Typed members of a map.  NGX_OK: stored; NGX_DECLINED: absent or null,
  * nothing stored; NGX_ERROR: another type, not an integer, or out of range.

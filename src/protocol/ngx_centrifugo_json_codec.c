@@ -77,7 +77,8 @@ enum {
     CODEC_FLAG_POSITIONED,
     CODEC_FLAG_RECOVERABLE,
     CODEC_FLAG_JOIN_LEAVE,
-    CODEC_FLAG_REVERSE
+    CODEC_FLAG_REVERSE,
+    CODEC_FLAG_FILTER
 };
 
 #define CODEC_NOWHERE  ((size_t) -1)
@@ -107,7 +108,7 @@ static codec_field_t  codec_subscribe_fields[] = {
     { ngx_string("recoverable"), CODEC_BOOL, CODEC_FLAG_RECOVERABLE },
     { ngx_string("join_leave"), CODEC_BOOL, CODEC_FLAG_JOIN_LEAVE },
     { ngx_string("delta"), CODEC_STRING, codec_at(delta) },
-    { ngx_string("tf"), CODEC_OBJECT, CODEC_NOWHERE },
+    { ngx_string("tf"), CODEC_OBJECT, CODEC_FLAG_FILTER },
     { ngx_string("flag"), CODEC_INT64, codec_at(flag) },
     { ngx_string("type"), CODEC_INT32, codec_at(type) },
     codec_end
@@ -379,19 +380,32 @@ codec_field(ngx_centrifugo_json_t *map, codec_field_t *field,
         break;
     }
 
+    if (field->type == CODEC_RAW) {
+
+        /* null is a payload like any other */
+
+        value = ngx_centrifugo_json_find(map, name, len);
+
+        if (value) {
+            *(ngx_str_t *) at = value->raw;
+        }
+
+        return NGX_OK;
+    }
+
     value = ngx_centrifugo_json_get(map, name, len);
 
     if (value == NULL) {
         return NGX_DECLINED;
     }
 
-    if (field->type == CODEC_RAW) {
-        *(ngx_str_t *) at = value->raw;
-        return NGX_OK;
-    }
-
     if (value->type != NGX_CENTRIFUGO_JSON_MAP) {
         return NGX_ERROR;
+    }
+
+    if (field->type == CODEC_OBJECT) {
+        codec_flag(cmd, field->offset);
+        return NGX_OK;
     }
 
     if (field->type == CODEC_SINCE) {
@@ -441,6 +455,10 @@ codec_flag(ngx_centrifugo_command_t *cmd, size_t flag)
 
     case CODEC_FLAG_REVERSE:
         cmd->reverse = 1;
+        break;
+
+    case CODEC_FLAG_FILTER:
+        cmd->filter = 1;
         break;
     }
 }

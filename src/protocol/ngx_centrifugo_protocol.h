@@ -43,6 +43,7 @@ typedef struct {
     unsigned                 join_leave:1;
     unsigned                 reverse:1;
     unsigned                 since:1;
+    unsigned                 filter:1;  /* a tags filter is asked for */
     ngx_str_t                channel;
     ngx_str_t                token;
     ngx_str_t                data;

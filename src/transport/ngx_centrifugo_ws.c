@@ -14,6 +14,8 @@
 #define WS_READS       8            /* of one event */
 #define WS_WRITES      64
 #define WS_END_DELAY   5000         /* ms, for the peer's close frame */
+#define WS_LOST_DELAY  2000         /* ms, when its frame was not read whole */
+#define WS_DRAIN_ROOM  1500         /* ms after drain_time, for the same */
 
 
 static void ws_seal(ngx_centrifugo_frame_t *frame);
@@ -57,6 +59,8 @@ static const ngx_centrifugo_transport_t  ws_transport = {
 
 static u_char  ws_read_buf[WS_READ_SIZE];
 static u_char  ws_write_buf[WS_WRITE_SIZE];
+
+static ngx_msec_t  ws_drain_end;    /* no session is left after it */
 
 
 void
@@ -222,6 +226,19 @@ ws_input(ngx_centrifugo_ws_t *ws, u_char *p, u_char *last)
     ngx_int_t   rc;
     ngx_uint_t  own;
 
+    if (ws->skip) {
+        rest = ngx_min(ws->skip, (size_t) (last - p));
+        p += rest;
+
+        if (ws->skip != NGX_MAX_SIZE_T_VALUE) {
+            ws->skip -= rest;
+        }
+
+        if (p == last) {
+            return NGX_OK;
+        }
+    }
+
     own = (ngx_centrifugo_buf_len(&ws->in) != 0);
 
     if (own) {
@@ -291,9 +308,21 @@ ws_frames(ngx_centrifugo_ws_t *ws, u_char **pos, u_char *end)
         }
 
         if (rc == NGX_ERROR) {
+
+            /*
+             * Too long a message is passed over to find the answer to the
+             * close; after anything else no byte can be trusted.
+             */
+
+            ws->skip = (code == 1009) ? need - ngx_min(need,
+                                                       (size_t) (end - *pos))
+                                      : NGX_MAX_SIZE_T_VALUE;
+
+            *pos = (code == 1009 && need < (size_t) (end - *pos))
+                   ? *pos + need : end;
+
             ws_fail(ws, code);
-            *pos = end;
-            return NGX_OK;
+            continue;
         }
 
         if (ws_frame(ws, &frame) == NGX_ERROR) {
@@ -476,6 +505,8 @@ ws_close_frame(ngx_centrifugo_ws_t *ws, ngx_uint_t code,
 {
     u_char                   payload[NGX_CENTRIFUGO_WS_MAX_CONTROL], *p;
     size_t                   len;
+    ngx_msec_t               delay;
+    ngx_msec_int_t           left;
     ngx_centrifugo_frame_t  *frame;
 
     ws->closing = 1;
@@ -516,8 +547,14 @@ ws_close_frame(ngx_centrifugo_ws_t *ws, ngx_uint_t code,
 
     ngx_centrifugo_frame_release(frame);
 
-    ngx_centrifugo_timer_set(&ws->client, NGX_CENTRIFUGO_DUE_END,
-                             WS_END_DELAY);
+    delay = ws->skip ? WS_LOST_DELAY : WS_END_DELAY;
+
+    if (ws->draining) {
+        left = (ngx_msec_int_t) (ws_drain_end - ngx_current_msec);
+        delay = ngx_max(ngx_min((ngx_msec_int_t) delay, left), 100);
+    }
+
+    ngx_centrifugo_timer_set(&ws->client, NGX_CENTRIFUGO_DUE_END, delay);
 
     ws_close_send(ws);
 }
@@ -716,6 +753,10 @@ ws_drain(ngx_centrifugo_ws_t *ws)
     }
 
     span = ws->client.hcf->drain_time;
+
+    if (ws_drain_end == 0) {
+        ws_drain_end = ngx_current_msec + span + WS_DRAIN_ROOM;
+    }
 
     ngx_centrifugo_timer_set(&ws->client, NGX_CENTRIFUGO_DUE_DRAIN,
                              1 + ngx_centrifugo_timer_jitter(span));

@@ -15,6 +15,8 @@ typedef struct {
     ngx_connection_t         *connection;
     ngx_centrifugo_buf_t      in;           /* bytes of an incomplete frame */
     ngx_centrifugo_buf_t      message;      /* of a fragmented message */
+    size_t                    skip;         /* bytes to pass over; the largest
+                                               value: all that come */
 
     unsigned                  text:1;       /* the open message is text */
     unsigned                  fragmented:1; /* a message is open */

@@ -102,6 +102,7 @@ ngx_centrifugo_ws_parse(u_char **pos, u_char *end, ngx_uint_t fragmented,
     head += 4;
 
     if (!(opcode & WS_CONTROL) && (have > limit || len > limit - have)) {
+        *need = (size_t) ngx_min(len, NGX_MAX_SIZE_T_VALUE / 2) + head;
         *code = 1009;
         return NGX_ERROR;
     }

@@ -42,7 +42,8 @@ typedef struct {
  *               control frame, unexpected continuation or new message,
  *               64-bit length with its top bit set or a length not in its
  *               shortest form) or 1009 (the
- *               message would exceed `limit`; known from the header alone)
+ *               message would exceed `limit`; known from the header alone;
+ *               *need is what the frame takes, so that it can be passed over)
  */
 ngx_int_t ngx_centrifugo_ws_parse(u_char **pos, u_char *end,
     ngx_uint_t fragmented, size_t have, size_t limit,

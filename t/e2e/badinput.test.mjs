@@ -203,7 +203,7 @@ suite('bad input', { concurrency: 6, timeout: 180000 }, async (s) => {
 
     function bye(g, r) {
         if (g.int(3) === 0) {
-            r.socket.resetAndDestroy();
+            r.reset();
         } else {
             r.destroy();
         }

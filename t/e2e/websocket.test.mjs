@@ -904,7 +904,7 @@ suite('WebSocket', { concurrency: 16 }, async (s) => {
                 await r.end();
             } else if (i % 3 === 1) {
                 await sleep(20);
-                r.socket.resetAndDestroy();
+                r.reset();
             } else {
                 await sleep(20);
                 r.destroy();

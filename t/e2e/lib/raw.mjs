@@ -382,6 +382,19 @@ export class Raw {
     destroy() {
         this.socket.destroy();
     }
+
+    /*
+     * Ends with a TCP reset.  Not while the other side is ending: libuv
+     * refuses to reset a socket that shuts down, and Node then waits for it
+     * at exit for ever.
+     */
+    reset() {
+        if (this.socket.readyState === 'open' && !this.finished) {
+            this.socket.resetAndDestroy();
+        } else {
+            this.destroy();
+        }
+    }
 }
 
 

@@ -1,0 +1,54 @@
+# ngx_centrifugo_module
+#
+#   make run      installs what is missing, builds, starts the quickstart
+#   make test     everything that is tested
+#   make check    what is tested before each commit
+
+.DEFAULT_GOAL = help
+.PHONY: help deps build run test check lint unit nginx-test e2e install clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 5
+	@echo "  also: deps build lint unit nginx-test e2e install clean"
+
+deps:
+	@scripts/deps.sh run
+	@[ -d examples/quickstart/node_modules ] || \
+	    (cd examples/quickstart && npm ci --no-audit --no-fund --silent)
+
+build:
+	@scripts/build.sh
+
+run: deps build
+	@exec scripts/run.sh
+
+lint:
+	@scripts/test.sh lint
+
+unit:
+	@scripts/test.sh unit
+
+nginx-test: build
+	@scripts/test.sh nginx
+
+e2e: build
+	@scripts/test.sh e2e
+
+check:
+	@scripts/deps.sh check
+	@$(MAKE) --no-print-directory build lint unit nginx-test
+
+test:
+	@scripts/deps.sh test
+	@$(MAKE) --no-print-directory deps build lint unit nginx-test e2e
+
+install: build
+	@dir=$$(nginx -V 2>&1 | sed -n 's/.*--modules-path=\([^ ]*\).*/\1/p'); \
+	 [ -n "$$dir" ] || { echo "install: no modules path in nginx -V" >&2; \
+	 exit 1; }; \
+	 install -D -m 644 build/ngx_centrifugo_module.so \
+	     "$$dir/ngx_centrifugo_module.so" && \
+	 echo "== installed $$dir/ngx_centrifugo_module.so"
+
+clean:
+	@rm -rf build

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# test.sh lint|unit|nginx|e2e: one part of the tests.
+
+. "$(dirname "$0")/lib.sh"
+
+export NGX_CENTRIFUGO_MODULE=${NGX_CENTRIFUGO_MODULE:-$ROOT/build/ngx_centrifugo_module.so}
+
+sources() {
+    git -C "$ROOT" ls-files "$@" 2>/dev/null | sed "s|^|$ROOT/|" \
+        || find "$ROOT" -name "$1"
+}
+
+lint() {
+    local bad=0 files
+
+    need cppcheck
+    mapfile -t files < <(sources '*.c' '*.h')
+
+    # NGINX's own style: no tabs, no blanks at the end, 80 columns
+
+    if grep -nP '\t|[ ]+$|^.{81,}' "${files[@]}"; then
+        bad=1
+    fi
+
+    cppcheck --quiet --error-exitcode=1 --inline-suppr --std=c99 \
+        --enable=warning,portability \
+        --suppress=missingInclude --suppress=missingIncludeSystem \
+        --suppress=uninitvar:*ngx_centrifugo_shard.c \
+        "${files[@]}" || bad=1
+
+    for f in "$ROOT"/scripts/*.sh "$ROOT"/.ci/run; do
+        bash -n "$f" || bad=1
+    done
+
+    [ $bad = 0 ] || die "lint found something"
+    say "lint: ok"
+}
+
+case "${1:-}" in
+lint)
+    lint
+    ;;
+unit)
+    make -s -C "$ROOT/t/unit" test
+    ;;
+nginx)
+    need prove "$NGINX"
+    cd "$ROOT"
+    TEST_NGINX_BINARY=$NGINX TEST_NGINX_SERVROOT=$(mktemp -d)/servroot \
+        prove t/
+    ;;
+e2e)
+    need node npm
+    for d in t/e2e examples/quickstart; do
+        [ -d "$ROOT/$d/node_modules" ] \
+            || (cd "$ROOT/$d" && npm ci --no-audit --no-fund --silent)
+    done
+    cd "$ROOT/t/e2e"
+    node --test --test-concurrency=1 .
+    ;;
+*)
+    die "usage: test.sh lint|unit|nginx|e2e"
+    ;;
+esac
