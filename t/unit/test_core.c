@@ -1,0 +1,188 @@
+/* Arena, buffer, wheel, queue of frames, hash. */
+
+#include "unit.h"
+#include "core/ngx_centrifugo_buf.h"
+#include "core/ngx_centrifugo_hash.h"
+#include "core/ngx_centrifugo_wheel.h"
+#include "client/ngx_centrifugo_queue.h"
+
+
+static void
+arena(void)
+{
+    int                     i;
+    u_char                 *p, *last;
+    ngx_centrifugo_arena_t  a;
+
+    ngx_centrifugo_arena_init(&a, 1024);
+
+    for (i = 0; i < 3; i++) {
+        last = NULL;
+
+        for (size_t n = 1; n < 5000; n = n * 3 / 2 + 1) {
+            p = ngx_centrifugo_arena_alloc(&a, n);
+            CHECK(p != NULL && ((uintptr_t) p & 15) == 0 && p != last);
+            memset(p, 0xaa, n);
+            last = p;
+        }
+
+        ngx_centrifugo_arena_reset(&a);
+    }
+
+    CHECK(ngx_centrifugo_arena_alloc(&a, NGX_MAX_SIZE_T_VALUE) == NULL);
+    ngx_centrifugo_arena_free(&a);
+}
+
+
+static void
+buf(void)
+{
+    ngx_centrifugo_buf_t  b;
+
+    memset(&b, 0, sizeof(b));
+    ngx_centrifugo_buf_append_uint(&b, UINT64_MAX);
+    ngx_centrifugo_buf_byte(&b, ' ');
+    ngx_centrifugo_buf_append_int(&b, INT64_MIN);
+    ngx_centrifugo_buf_byte(&b, ' ');
+    ngx_centrifugo_buf_append_int(&b, 0);
+    ngx_centrifugo_buf_append(&b, NULL, 0);
+    CHECK(ngx_centrifugo_buf_len(&b) == 43
+          && memcmp(b.start,
+                    "18446744073709551615 -9223372036854775808 0", 43) == 0);
+
+    CHECK(ngx_centrifugo_buf_reserve(&b, NGX_MAX_SIZE_T_VALUE / 2)
+          == NGX_ERROR);
+    ngx_centrifugo_buf_byte(&b, 'x');
+    CHECK(b.failed);
+    ngx_centrifugo_buf_reset(&b);
+    CHECK(!b.failed && ngx_centrifugo_buf_len(&b) == 0);
+    ngx_centrifugo_buf_free(&b);
+}
+
+
+static void
+wheel(void)
+{
+    enum { N = 5000 };
+    static struct {
+        ngx_centrifugo_wheel_node_t  node;
+        ngx_msec_t                   due;
+        int                          fired;
+    } t[N];
+    static ngx_centrifugo_wheel_t  w;
+    ngx_centrifugo_wheel_node_t   *node;
+    ngx_msec_t                     now;
+    int                            i, n;
+
+    srandom(7);
+    ngx_centrifugo_wheel_init(&w, 1000);
+
+    for (i = 0; i < N; i++) {
+        t[i].due = random() % 200000;
+        ngx_centrifugo_wheel_set(&w, &t[i].node, 1000, t[i].due);
+        t[i].due += 1000;
+    }
+
+    for (i = 0; i < N; i += 10) {
+        ngx_centrifugo_wheel_del(&w, &t[i].node);
+        ngx_centrifugo_wheel_del(&w, &t[i].node);
+    }
+
+    n = 0;
+
+    for (now = 1000; now < 203000; now += 70 + random() % 200) {
+        if (now > 100000 && now < 101000) {
+            now += 60000;                       /* more than a turn at once */
+        }
+
+        while ((node = ngx_centrifugo_wheel_expire(&w, now)) != NULL) {
+            i = ((u_char *) node - (u_char *) t) / sizeof(t[0]);
+            CHECK(i % 10 && !t[i].fired && t[i].due <= now);
+            t[i].fired = 1;
+            n++;
+        }
+
+        for (i = 1; i < N; i += 10) {
+            CHECK(t[i].fired || t[i].due + 2 * NGX_CENTRIFUGO_WHEEL_STEP > now);
+        }
+    }
+
+    CHECK(n == N - N / 10 && w.count == 0);
+}
+
+
+static void
+queue(void)
+{
+    u_char                   text[200], all[40000], out[40000];
+    size_t                   len, n, at, got;
+    int                      i;
+    ngx_centrifugo_queue_t   q;
+    ngx_centrifugo_frame_t  *f;
+
+    memset(&q, 0, sizeof(q));
+    srandom(3);
+    len = 0;
+
+    for (i = 0; i < 300; i++) {
+        n = 1 + random() % 120;
+        memset(text, 'a' + i % 26, n);
+        f = ngx_centrifugo_frame_create(text, n);
+        f->data[-1] = '|';
+        f->head = 1;
+        CHECK(ngx_centrifugo_queue_push(&q, f) == NGX_OK);
+        ngx_centrifugo_frame_release(f);
+        all[len++] = '|';
+        memcpy(all + len, text, n);
+        len += n;
+    }
+
+    CHECK(q.bytes == len && ngx_centrifugo_queue_bytes() == len);
+
+    for (at = 0; at < len; at += n) {
+        got = ngx_centrifugo_queue_gather(&q, out, 1 + random() % 4000);
+        CHECK(memcmp(out, all + at, got) == 0);
+        n = got ? 1 + random() % got : 1;
+        ngx_centrifugo_queue_sent(&q, n);
+        CHECK(q.bytes == len - at - n);
+    }
+
+    CHECK(ngx_centrifugo_queue_first(&q) == NULL
+          && ngx_centrifugo_frame_bytes() == 0);
+
+    /* what is sent in part stays, the rest goes */
+
+    for (i = 0; i < 40; i++) {
+        f = ngx_centrifugo_frame_create((u_char *) "0123456789", 10);
+        CHECK(ngx_centrifugo_queue_push(&q, f) == NGX_OK);
+        ngx_centrifugo_frame_release(f);
+    }
+
+    ngx_centrifugo_queue_sent(&q, 13);
+    ngx_centrifugo_queue_drop(&q, 1);
+    CHECK(q.bytes == 7 && ngx_centrifugo_queue_single(&q));
+    CHECK(ngx_centrifugo_queue_gather(&q, out, 100) == 7
+          && memcmp(out, "3456789", 7) == 0);
+    ngx_centrifugo_queue_drop(&q, 0);
+    CHECK(q.bytes == 0 && ngx_centrifugo_queue_bytes() == 0
+          && ngx_centrifugo_frame_bytes() == 0);
+}
+
+
+int
+main(void)
+{
+    uint64_t  key[2] = { 1, 2 };
+
+    arena();
+    buf();
+    wheel();
+    queue();
+
+    CHECK(ngx_centrifugo_hash(key, (u_char *) "abcdefgh", 8)
+          != ngx_centrifugo_hash(key, (u_char *) "abcdefg", 7));
+    key[0] = 3;
+    CHECK(ngx_centrifugo_hash(key, (u_char *) "", 0) != 0);
+
+    return UNIT_END();
+}
