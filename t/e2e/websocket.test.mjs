@@ -502,8 +502,8 @@ suite('WebSocket', { concurrency: 16 }, async (s) => {
             await r.end();
         });
     frames('nothing counts after a close',
-        [frame(CLOSE, closePayload(1000)), frame(TEXT, UNSUB),
-         frame(PING, 'x')], async (r) => {
+        Buffer.concat([frame(CLOSE, closePayload(1000)), frame(TEXT, UNSUB),
+                       frame(PING, 'x')]), async (r) => {
             assert.equal((await r.closeFrame()).code, 1000);
             assert.equal(await r.frame(), null);
         });

@@ -13,6 +13,14 @@ import { fileURLToPath } from 'node:url';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 
+/*
+ * TEST_NGINX_BINARY       another nginx
+ * NGX_CENTRIFUGO_MODULE   another build of the module
+ * NGINX_LD_PRELOAD        LD_PRELOAD for nginx alone: the libraries of a
+ *                         module that was built with sanitizers
+ * KEEP                    leaves the prefix of each server where it is
+ */
+
 export const NGINX = process.env.TEST_NGINX_BINARY || '/usr/sbin/nginx';
 export const MODULE = path.resolve(process.env.NGX_CENTRIFUGO_MODULE
     || path.join(here, '../../../build/ngx_centrifugo_module.so'));

@@ -1,0 +1,94 @@
+# The HTTP API, through Test::Nginx.
+
+use Test::Nginx::Socket 'no_plan';
+
+our $main = "load_module $ENV{NGX_CENTRIFUGO_MODULE};";
+our $http = <<'EOC';
+    centrifugo_hub main { zone 4m; api_key "k e"; namespace ns { } }
+EOC
+our $config = <<'EOC';
+    location /api { centrifugo_api; client_max_body_size 1m; }
+    location /health { centrifugo_health; }
+    location /metrics { centrifugo_metrics; }
+EOC
+
+add_block_preprocessor(sub {
+    my $block = shift;
+
+    $block->set_value(main_config => $::main);
+    $block->set_value(http_config => $::http);
+    $block->set_value(config => $::config);
+});
+
+no_shuffle();
+run_tests();
+
+__DATA__
+
+=== TEST 1: 405 before 401
+--- request
+GET /api/publish
+--- error_code: 405
+--- response_headers
+Allow: POST
+
+=== TEST 2: no key
+--- request
+POST /api/publish
+{"channel":"a","data":1}
+--- error_code: 401
+--- response_body:
+
+=== TEST 3: X-API-Key
+--- request
+POST /api/publish
+{"channel":"a","data":1}
+--- more_headers
+X-API-Key: k e
+--- response_headers
+Content-Type: application/json
+--- response_body: {"result":{}}
+
+=== TEST 4: a key in the query, decoded
+--- request
+POST /api/publish?api_key=k%20e
+{"channel":"ns:a","data":1}
+--- response_body: {"result":{}}
+
+=== TEST 5: an unknown namespace
+--- request
+POST /api/publish?api_key=k%20e
+{"channel":"no:a","data":1}
+--- response_body: {"error":{"code":102,"message":"unknown channel"}}
+
+=== TEST 6: a method that is not offered
+--- request
+POST /api/info?api_key=k%20e
+{}
+--- error_code: 404
+
+=== TEST 7: several commands in one body
+--- request
+POST /api?api_key=k%20e
+{"id":1,"method":"publish","params":{"channel":"a","data":1}}
+{"id":2,"method":"INFO"}{"method":1,"params":{"channels":["a",""],"data":{}}}
+--- response_body chop
+{"id":1,"result":{}}
+{"id":2,"error":{"code":104,"message":"not found"}}
+{"result":{"responses":[{"result":{}},{"error":{"code":107,"message":"bad request"}}]}}
+
+=== TEST 8: an unknown method
+--- request
+POST /api?api_key=k%20e
+{"method":"nope"}
+--- error_code: 400
+
+=== TEST 9: health
+--- request
+GET /health
+--- response_body: {}
+
+=== TEST 10: metrics
+--- request
+GET /metrics
+--- response_body_like: centrifugo_node_num_clients\{hub="main"\} 0
