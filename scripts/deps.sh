@@ -94,6 +94,7 @@ install_test_nginx() {
     local apt=(apt-get -qq -o "Dir::Etc::sourcelist=$tmp/sources.list"
                -o "Dir::Etc::sourceparts=$tmp/parts"
                -o "Dir::State::lists=$tmp/lists" -o "Dir::Cache=$tmp/cache"
+               -o Acquire::Check-Valid-Until=false
                -o Acquire::Languages=none -o APT::Sandbox::User=root
                -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false
                -o Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled=false)

@@ -14,7 +14,7 @@ lint() {
     local bad=0 files
 
     need cppcheck
-    mapfile -t files < <(sources '*.c' '*.h')
+    mapfile -t files < <(sources 'src/*.c' 'src/*.h' '*_module.c')
 
     # NGINX's own style: no tabs, no blanks at the end, 80 columns
 
@@ -56,7 +56,7 @@ e2e)
             || (cd "$ROOT/$d" && npm ci --no-audit --no-fund --silent)
     done
     cd "$ROOT/t/e2e"
-    node --test --test-concurrency=1 .
+    node --test --test-concurrency=1 ./*.test.mjs
     ;;
 *)
     die "usage: test.sh lint|unit|nginx|e2e"

@@ -695,6 +695,11 @@ ngx_centrifugo_json_append_string(ngx_centrifugo_buf_t *b, const ngx_str_t *s)
     u_char               *p, *end, *run, c;
     static const u_char   hex[] = "0123456789abcdef";
 
+    if (s->len == 0) {
+        ngx_centrifugo_buf_literal(b, "\"\"");
+        return;
+    }
+
     ngx_centrifugo_buf_byte(b, '"');
 
     p = s->data;

@@ -81,7 +81,7 @@ enum {
     CODEC_FLAG_FILTER
 };
 
-#define CODEC_NOWHERE  ((size_t) -1)
+#define CODEC_NOWHERE  0        /* checked, not kept */
 #define codec_at(f)    offsetof(ngx_centrifugo_command_t, f)
 #define codec_end      { ngx_null_string, CODEC_STRING, 0 }
 

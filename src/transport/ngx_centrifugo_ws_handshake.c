@@ -25,6 +25,7 @@ typedef struct {
 } handshake_detach_t;
 
 
+static void handshake_warn(ngx_http_request_t *r);
 static void handshake_read(ngx_http_request_t *r, handshake_t *h);
 static void handshake_join(ngx_http_request_t *r, ngx_str_t *field,
     ngx_str_t *value);
@@ -61,7 +62,7 @@ ngx_centrifugo_ws_handler(ngx_http_request_t *r)
                                 "A WebSocket handshake is a GET request.\n");
     }
 
-    if (r->http_version != NGX_HTTP_VERSION_11) {
+    if (r->http_version != NGX_HTTP_VERSION_11 || r != r->main) {
         return handshake_refuse(r, NGX_HTTP_BAD_REQUEST, NULL, NULL,
                                "A WebSocket handshake needs HTTP/1.1.\n");
     }
@@ -135,6 +136,8 @@ ngx_centrifugo_ws_handler(ngx_http_request_t *r)
         return rc;
     }
 
+    handshake_warn(r);
+
     r->main->count++;
 
     if (r->connection->buffered) {
@@ -157,6 +160,27 @@ ngx_centrifugo_ws_handler(ngx_http_request_t *r)
     }
 
     return NGX_DONE;
+}
+
+
+/*
+ * limit_conn counts a request until it ends, which is now.
+ */
+
+static void
+handshake_warn(ngx_http_request_t *r)
+{
+    static ngx_uint_t  warned;
+
+    if (warned || r->limit_conn_status == 0) {
+        return;
+    }
+
+    warned = 1;
+
+    ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                  "centrifugo: limit_conn does not count WebSocket sessions, "
+                  "use connection_limit of the hub");
 }
 
 
