@@ -163,7 +163,7 @@ token_split(const ngx_str_t *token, ngx_str_t *parts)
             return NGX_ERROR;
         }
 
-        p = dot + 1;
+        p = dot ? dot + 1 : end;
     }
 
     return NGX_OK;
