@@ -5,11 +5,12 @@
 #   make check    what is tested before each commit
 
 .DEFAULT_GOAL = help
-.PHONY: help deps build run test check lint unit nginx-test e2e install clean
+.PHONY: help deps build run test check lint unit nginx-test e2e fuzz model \
+        install clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 5
-	@echo "  also: deps build lint unit nginx-test e2e install clean"
+	@echo "  also: deps build lint unit nginx-test e2e fuzz model install clean"
 
 deps:
 	@scripts/deps.sh run
@@ -41,6 +42,16 @@ check:
 test:
 	@scripts/deps.sh test
 	@$(MAKE) --no-print-directory deps build lint unit nginx-test e2e
+
+# time of each target from FUZZ_SECONDS
+fuzz:
+	@scripts/deps.sh check
+	@$(MAKE) --no-print-directory -C t/fuzz run
+
+# the rules of the shared memory, proved by spin: five minutes
+model:
+	@scripts/deps.sh model
+	@$(MAKE) --no-print-directory -C t/model check
 
 install: build
 	@dir=$$(nginx -V 2>&1 | sed -n 's/.*--modules-path=\([^ ]*\).*/\1/p'); \

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# deps.sh run|check|test: installs by apt what is missing to build and run the
-# module, to check it, or to test it in full. Starts no service.
+# deps.sh run|check|test|model: installs by apt what is missing to build and run
+# the module, to check it, to test it in full, or to check its models. Starts no service.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -113,11 +113,18 @@ case "${1:-}" in
 run)   packages=$RUN ;;
 check) packages="$RUN $CHECK" ;;
 test)  packages="$RUN $CHECK $TEST" ;;
-*)     die "usage: deps.sh run|check|test" ;;
+model) packages="gcc libc6-dev make spin" ;;
+*)     die "usage: deps.sh run|check|test|model" ;;
 esac
 
 # shellcheck disable=SC2086
 list=$(missing_packages $packages)
+
+if [ "$1" = model ]; then
+    # shellcheck disable=SC2086
+    [ -z "$list" ] || install $list
+    exit 0
+fi
 
 read -r major _ <<< "$(node_version)"
 
