@@ -499,6 +499,13 @@ ngx_centrifugo_client_close(ngx_centrifugo_client_t *client,
     u_char      id[NGX_CENTRIFUGO_ID_LEN];
     ngx_uint_t  i;
 
+    if (client->dispatching) {
+
+        /* what was answered goes first; the queue may be full of it */
+
+        client_reply_flush(client);
+    }
+
     if (client->state == NGX_CENTRIFUGO_CLIENT_CLOSED) {
         return;
     }
@@ -514,10 +521,6 @@ ngx_centrifugo_client_close(ngx_centrifugo_client_t *client,
 
     ngx_centrifugo_hub_add(&client->hcf->hub,
                            NGX_CENTRIFUGO_COUNT_DISCONNECTS + i, 1);
-
-    if (client->dispatching) {
-        client_reply_flush(client);
-    }
 
     client_end(client);
 
