@@ -105,7 +105,7 @@ typedef struct {
     uint64_t                           pos;     /* where it begins */
 } ngx_centrifugo_subscription_t;
 
-/* a disconnect of facts that clients know by number */
+/* why a session ends; clients know it by its number */
 typedef struct {
     ngx_uint_t                         code;
     ngx_str_t                          reason;

@@ -206,8 +206,5 @@ ngx_int_t ngx_centrifugo_log_append(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t shard, ngx_centrifugo_record_t *rec, uint64_t time,
     ngx_uint_t flags, const ngx_str_t *info, const ngx_str_t *data);
 
-/* Takes and releases the log's lock once, with its repair. */
-ngx_int_t ngx_centrifugo_log_settle(ngx_centrifugo_hub_shm_t *shm);
-
 
 #endif /* _NGX_CENTRIFUGO_HUB_SHM_H_INCLUDED_ */

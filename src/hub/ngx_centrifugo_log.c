@@ -117,19 +117,6 @@ ngx_centrifugo_log_append(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t shard,
 }
 
 
-ngx_int_t
-ngx_centrifugo_log_settle(ngx_centrifugo_hub_shm_t *shm)
-{
-    if (log_lock(shm) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    ngx_centrifugo_lock_release(&shm->log.lock);
-
-    return NGX_OK;
-}
-
-
 static ngx_int_t
 log_lock(ngx_centrifugo_hub_shm_t *shm)
 {
