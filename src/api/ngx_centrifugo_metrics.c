@@ -121,8 +121,14 @@ ngx_centrifugo_metrics_handler(ngx_http_request_t *r)
                  stat.log);
     metrics_line(&b, name, "centrifugo_hub_log_written_bytes_total",
                  "counter", "", stat.head);
-    metrics_line(&b, name, "centrifugo_hub_repairs_total", "counter", "",
-                 stat.repairs);
+    metrics_line(&b, name, "centrifugo_hub_log_tail_bytes", "gauge", "",
+                 stat.tail);
+    metrics_line(&b, name, "centrifugo_hub_repairs_total", "counter",
+                 ",lock=\"shard\"", stat.repairs[0]);
+    metrics_value(&b, name, "centrifugo_hub_repairs_total", ",lock=\"pages\"",
+                  stat.repairs[1]);
+    metrics_value(&b, name, "centrifugo_hub_repairs_total", ",lock=\"log\"",
+                  stat.repairs[2]);
     metrics_locks(&b, name, &stat);
 
     rc = b.failed ? NGX_HTTP_INTERNAL_SERVER_ERROR

@@ -333,12 +333,13 @@ ngx_centrifugo_hub_stat(ngx_centrifugo_hub_t *hub,
     stat->head = __atomic_load_n(&shm->log.head, __ATOMIC_RELAXED)
                  - shm->log_size;
     stat->tail = __atomic_load_n(&shm->log.tail, __ATOMIC_RELAXED);
-    stat->repairs = shm->log.repairs + shm->pages_repairs;
+    stat->repairs[1] = shm->pages_repairs;
+    stat->repairs[2] = shm->log.repairs;
 
     for (i = 0; i < shm->shards; i++) {
         shard = hub_shard(shm, i);
         stat->channels += __atomic_load_n(&shard->channels, __ATOMIC_RELAXED);
-        stat->repairs += shard->repairs;
+        stat->repairs[0] += shard->repairs;
         hub_lock_stat(stat, 0, &shard->lock);
     }
 

@@ -79,7 +79,7 @@ typedef struct {
     uint64_t     pages;
     uint64_t     pages_free;
     uint64_t     channels;
-    uint64_t     repairs;
+    uint64_t     repairs[3];            /* shards, pages, log */
     uint64_t     head;
     uint64_t     tail;
     struct {

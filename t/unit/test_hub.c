@@ -418,7 +418,8 @@ kills(void)
     }
 
     printf("  %lu publications seen, %lu repairs\n", (unsigned long) seen,
-           (unsigned long) st.repairs);
+           (unsigned long) (st.repairs[0] + st.repairs[1]
+                            + st.repairs[2]));
     free(me.scratch);
 }
 
