@@ -20,6 +20,8 @@ static void metrics_value(ngx_centrifugo_buf_t *b, ngx_str_t *hub,
     const char *name, const char *labels, uint64_t value);
 static void metrics_disconnects(ngx_centrifugo_buf_t *b,
     ngx_centrifugo_hub_conf_t *hcf);
+static void metrics_workers(ngx_centrifugo_buf_t *b,
+    ngx_centrifugo_hub_conf_t *hcf);
 static void metrics_locks(ngx_centrifugo_buf_t *b, ngx_str_t *hub,
     ngx_centrifugo_hub_stat_t *stat);
 
@@ -123,12 +125,29 @@ ngx_centrifugo_metrics_handler(ngx_http_request_t *r)
                  "counter", "", stat.head);
     metrics_line(&b, name, "centrifugo_hub_log_tail_bytes", "gauge", "",
                  stat.tail);
+    metrics_line(&b, name, "centrifugo_hub_zone_used_bytes", "gauge",
+                 ",kind=\"log\"", stat.log);
+    metrics_value(&b, name, "centrifugo_hub_zone_used_bytes",
+                  ",kind=\"control\"", stat.control);
+    metrics_value(&b, name, "centrifugo_hub_zone_used_bytes",
+                  ",kind=\"channels\"", stat.channel_bytes);
+    metrics_line(&b, name, "centrifugo_hub_zone_free_bytes", "gauge", "",
+                 stat.pages_free * NGX_CENTRIFUGO_PAGE);
+    metrics_line(&b, name, "centrifugo_hub_control_written_bytes_total",
+                 "counter", "", stat.control_head);
+    metrics_line(&b, name, "centrifugo_hub_shard_repairs", "counter", "",
+                 stat.repairs[0]);
+    metrics_line(&b, name, "centrifugo_hub_shard_wipes", "counter", "",
+                 stat.wipes);
+    metrics_line(&b, name, "centrifugo_hub_resync_pending", "gauge", "",
+                 stat.resync);
     metrics_line(&b, name, "centrifugo_hub_repairs_total", "counter",
-                 ",lock=\"shard\"", stat.repairs[0]);
-    metrics_value(&b, name, "centrifugo_hub_repairs_total", ",lock=\"pages\"",
-                  stat.repairs[1]);
+                 ",lock=\"pages\"", stat.repairs[1]);
     metrics_value(&b, name, "centrifugo_hub_repairs_total", ",lock=\"log\"",
                   stat.repairs[2]);
+    metrics_value(&b, name, "centrifugo_hub_repairs_total",
+                  ",lock=\"control\"", stat.repairs[3]);
+    metrics_workers(&b, lcf->hub);
     metrics_locks(&b, name, &stat);
 
     rc = b.failed ? NGX_HTTP_INTERNAL_SERVER_ERROR
@@ -174,6 +193,46 @@ metrics_disconnects(ngx_centrifugo_buf_t *b, ngx_centrifugo_hub_conf_t *hcf)
 }
 
 
+/*
+ * The slots: how many are held in which state, and who does what is done once.
+ */
+
+static void
+metrics_workers(ngx_centrifugo_buf_t *b, ngx_centrifugo_hub_conf_t *hcf)
+{
+    uint32_t                    state;
+    uint64_t                    n[4];
+    ngx_uint_t                  i;
+    ngx_centrifugo_registry_t  *reg;
+    static const char          *labels[] = {
+        "", ",state=\"live\"", ",state=\"draining\"", ",state=\"dead\""
+    };
+
+    reg = hcf->hub.registry;
+    ngx_memzero(n, sizeof(n));
+
+    for (i = 0; i < ngx_centrifugo_hub_slots(hcf->hub.shm); i++) {
+        state = __atomic_load_n(&reg->slots[i].state, __ATOMIC_RELAXED);
+        n[state & 3]++;
+    }
+
+    for (i = 1; i < 4; i++) {
+        if (i == 1) {
+            metrics_line(b, &hcf->name, "centrifugo_hub_workers", "gauge",
+                         labels[i], n[i]);
+
+        } else {
+            metrics_value(b, &hcf->name, "centrifugo_hub_workers", labels[i],
+                          n[i]);
+        }
+    }
+
+    metrics_line(b, &hcf->name, "centrifugo_hub_housekeeper_slot", "gauge",
+                 "", __atomic_load_n(&reg->housekeeper_slot,
+                                     __ATOMIC_RELAXED));
+}
+
+
 static void
 metrics_locks(ngx_centrifugo_buf_t *b, ngx_str_t *hub,
     ngx_centrifugo_hub_stat_t *stat)
@@ -181,7 +240,8 @@ metrics_locks(ngx_centrifugo_buf_t *b, ngx_str_t *hub,
     ngx_uint_t          i, k;
     uint64_t            value[4];
     static const char  *locks[] = {
-        ",lock=\"shard\"", ",lock=\"pages\"", ",lock=\"log\""
+        ",lock=\"shard\"", ",lock=\"pages\"", ",lock=\"log\"",
+        ",lock=\"control\""
     };
     static const char  *names[] = {
         "centrifugo_hub_lock_takes_total",
@@ -193,7 +253,7 @@ metrics_locks(ngx_centrifugo_buf_t *b, ngx_str_t *hub,
 
     for (k = 0; k < 4; k++) {
 
-        for (i = 0; i < 3; i++) {
+        for (i = 0; i < 4; i++) {
             value[0] = stat->locks[i].takes;
             value[1] = stat->locks[i].contended;
             value[2] = stat->locks[i].wait_ns;

@@ -6,11 +6,20 @@
 #include "ngx_centrifugo_broker.h"
 
 
+#define BROKER_WALK  256        /* channels put back in one turn */
+
+
 typedef struct {
     ngx_rbtree_t         by_id;
     ngx_rbtree_t         by_name;
     ngx_rbtree_node_t    sentinel;
     time_t               warned;
+
+    /* putting channels back after a wipe */
+    uint64_t             walk_id;
+    uint64_t             walk_limit;
+    ngx_msec_t           walk_again;    /* not before */
+    unsigned             walk_failed:1;
 } broker_table_t;
 
 typedef struct {
@@ -25,6 +34,10 @@ static ngx_centrifugo_channel_t *broker_find(ngx_centrifugo_hub_conf_t *hcf,
     uint64_t id);
 static ngx_uint_t broker_wanted(ngx_centrifugo_hub_t *hub, uint64_t id);
 static void broker_overrun(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log);
+static ngx_int_t broker_resync(ngx_centrifugo_hub_conf_t *hcf,
+    ngx_log_t *log);
+static ngx_centrifugo_channel_t *broker_from(broker_table_t *table,
+    uint64_t id);
 static u_char *broker_put(u_char *p, const ngx_str_t *s);
 
 
@@ -182,7 +195,7 @@ ngx_centrifugo_broker_poll(ngx_centrifugo_hub_conf_t *hcf,
             break;
 
         case NGX_DONE:
-            return NGX_OK;
+            return broker_resync(hcf, log);
 
         case NGX_AGAIN:
             appends++;
@@ -199,7 +212,8 @@ ngx_centrifugo_broker_poll(ngx_centrifugo_hub_conf_t *hcf,
 
         appends++;
 
-        ch = broker_find(hcf, entry.channel);
+        ch = entry.name.len ? ngx_centrifugo_broker_channel(hcf, &entry.name)
+                            : broker_find(hcf, entry.channel);
 
         if (ch == NULL) {
             continue;
@@ -256,6 +270,123 @@ broker_overrun(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
                       "a larger \"log=\" in \"zone\" gives it more time",
                       &hcf->name, n);
     }
+}
+
+
+/*
+ * After a shard was wiped: enters this worker's channels again, in steps.  The
+ * log is read up to where it stood when the wipe was seen, so no entry with an
+ * old id is left when ids change.
+ */
+
+static ngx_int_t
+broker_resync(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
+{
+    uint64_t                   id;
+    ngx_int_t                  rc;
+    ngx_uint_t                 n;
+    broker_table_t            *table;
+    ngx_centrifugo_hub_t      *hub;
+    ngx_centrifugo_channel_t  *ch;
+
+    hub = &hcf->hub;
+    table = hcf->channels;
+
+    if (hub->resync == 0 || hub->slot == NGX_CENTRIFUGO_NO_SLOT) {
+        return NGX_OK;
+    }
+
+    if (hub->walk == 0) {
+
+        if (table->walk_failed
+            && (ngx_msec_int_t) (table->walk_again - ngx_current_msec) > 0)
+        {
+            return NGX_OK;
+        }
+
+        table->walk_failed = 0;
+        table->walk_id = 0;
+        table->walk_limit = ngx_centrifugo_hub_resync_begin(hub);
+
+        ngx_log_error(NGX_LOG_WARN, log, 0,
+                      "centrifugo: a damaged part of the zone of hub \"%V\" "
+                      "was emptied, this worker puts its channels back",
+                      &hcf->name);
+
+        return NGX_AGAIN;
+    }
+
+    if (!ngx_centrifugo_hub_resync_ready(hub)) {
+        return NGX_AGAIN;
+    }
+
+    for (n = 0; n < BROKER_WALK; n++) {
+
+        ch = broker_from(table, table->walk_id);
+
+        /* an id beyond the limit was given in this walk */
+
+        if (ch == NULL || ch->node.key >= table->walk_limit) {
+            return ngx_centrifugo_hub_resync_end(hub);
+        }
+
+        table->walk_id = ch->node.key + 1;
+
+        rc = ngx_centrifugo_hub_resync_rejoin(hub, &ch->name.str, &id);
+
+        if (rc == NGX_ERROR) {
+
+            /*
+             * No room: publications go on coming by name, since this worker
+             * has not ended its walk.
+             */
+
+            ngx_log_error(NGX_LOG_ERR, log, 0,
+                          "centrifugo: no room in the zone of hub \"%V\" to "
+                          "put channel \"%V\" back, trying again",
+                          &hcf->name, &ch->name.str);
+
+            hub->walk = 0;
+            table->walk_failed = 1;
+            table->walk_again = ngx_current_msec + 1000;
+
+            return NGX_OK;
+        }
+
+        if (rc == NGX_OK && id != ch->node.key) {
+            ngx_rbtree_delete(&table->by_id, &ch->node);
+            ch->node.key = id;
+            ngx_rbtree_insert(&table->by_id, &ch->node);
+        }
+    }
+
+    return NGX_AGAIN;
+}
+
+
+/* The channel with the smallest id that is not below `id`. */
+
+static ngx_centrifugo_channel_t *
+broker_from(broker_table_t *table, uint64_t id)
+{
+    ngx_rbtree_node_t  *node, *found;
+
+    found = NULL;
+    node = table->by_id.root;
+
+    while (node != table->by_id.sentinel) {
+
+        if (node->key >= id) {
+            found = node;
+            node = node->left;
+
+        } else {
+            node = node->right;
+        }
+    }
+
+    return found ? ngx_rbtree_data(found, ngx_centrifugo_channel_t, node)
+                 : NULL;
 }
 
 

@@ -37,9 +37,7 @@ memory_init_worker(ngx_centrifugo_hub_conf_t *hcf)
 static void
 memory_exit_worker(ngx_centrifugo_hub_conf_t *hcf)
 {
-    free(hcf->hub.scratch);
-    hcf->hub.scratch = NULL;
-    hcf->hub.scratch_size = 0;
+    ngx_centrifugo_hub_exit(&hcf->hub);
 }
 
 

@@ -542,6 +542,26 @@ ngx_centrifugo_client_disconnect(ngx_uint_t i)
 
 
 void
+ngx_centrifugo_client_drain(ngx_centrifugo_hub_conf_t *hcf, ngx_msec_t span)
+{
+    ngx_queue_t              *q;
+    ngx_centrifugo_client_t  *client;
+
+    for (q = ngx_queue_head(&hcf->clients);
+         q != ngx_queue_sentinel(&hcf->clients);
+         q = ngx_queue_next(q))
+    {
+        client = ngx_queue_data(q, ngx_centrifugo_client_t, link);
+
+        if (client->state != NGX_CENTRIFUGO_CLIENT_CLOSED) {
+            ngx_centrifugo_timer_set(client, NGX_CENTRIFUGO_DUE_DRAIN,
+                                     1 + ngx_centrifugo_timer_jitter(span));
+        }
+    }
+}
+
+
+void
 ngx_centrifugo_client_gone(ngx_centrifugo_client_t *client, const char *why)
 {
     u_char  id[NGX_CENTRIFUGO_ID_LEN];

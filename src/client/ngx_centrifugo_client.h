@@ -171,6 +171,13 @@ void ngx_centrifugo_client_close(ngx_centrifugo_client_t *client,
 const ngx_centrifugo_disconnect_t *ngx_centrifugo_client_disconnect(
     ngx_uint_t i);
 
+/*
+ * Sends all clients of a hub in this worker away with 3001, at random moments
+ * within `span` ms.
+ */
+void ngx_centrifugo_client_drain(ngx_centrifugo_hub_conf_t *hcf,
+    ngx_msec_t span);
+
 /* The peer has ended the session (or the socket died). */
 void ngx_centrifugo_client_gone(ngx_centrifugo_client_t *client,
     const char *why);

@@ -1,11 +1,15 @@
 #include "ngx_centrifugo_worker.h"
 #include "ngx_centrifugo_delivery.h"
 #include "ngx_centrifugo_timer.h"
+#include "../broker/ngx_centrifugo_request.h"
+#include "../core/ngx_centrifugo_fault.h"
 
 
 #define WORKER_TICK     1000        /* ms */
 #define WORKER_POLL     20          /* ms, of a slot without a bell */
 #define WORKER_APPENDS  4096        /* of one turn */
+#define WORKER_LOST     1000        /* ms, within which clients of a worker
+                                       that missed commands are sent away */
 
 
 typedef struct {
@@ -20,6 +24,7 @@ typedef struct {
     ngx_uint_t                    reaping;  /* slot, or NO_SLOT */
     ngx_uint_t                    reap_hub;
     uint64_t                      reap_cursor;
+    ngx_uint_t                    housekeeper;
     time_t                        warned;
 } worker_t;
 
@@ -30,6 +35,7 @@ static void worker_bell_handler(ngx_event_t *ev);
 static void worker_turn_handler(ngx_event_t *ev);
 static void worker_tick_handler(ngx_event_t *ev);
 static void worker_poll_handler(ngx_event_t *ev);
+static void worker_housekeeper(ngx_uint_t wanted);
 static void worker_find_dead(void);
 static void worker_reap_handler(ngx_event_t *ev);
 static void worker_gauges(void);
@@ -202,6 +208,12 @@ ngx_centrifugo_worker_exit(ngx_cycle_t *cycle)
 
     if (worker.slot != NGX_CENTRIFUGO_NO_SLOT) {
 
+        worker_housekeeper(0);
+
+        for (i = 0; i < worker.mcf->hubs.nelts; i++) {
+            ngx_centrifugo_request_exit(hcf[i]);
+        }
+
         /* a clean exit reaps itself; a kill meanwhile leaves it to others */
 
         for (i = 0; i < worker.mcf->hubs.nelts; i++) {
@@ -273,6 +285,25 @@ worker_turn_handler(ngx_event_t *ev)
     more = 0;
 
     for (i = 0; i < worker.mcf->hubs.nelts; i++) {
+
+        switch (ngx_centrifugo_request_poll(hcf[i], worker.cycle->log)) {
+
+        case NGX_AGAIN:
+            more = 1;
+            break;
+
+        case NGX_DECLINED:
+            ngx_centrifugo_client_drain(hcf[i], WORKER_LOST);
+            more = 1;
+            break;
+        }
+
+        /* answers were written perhaps */
+
+        if (ngx_centrifugo_broker_wake(hcf[i])) {
+            more = 1;
+        }
+
         if (ngx_centrifugo_broker_poll(hcf[i],
                                        ngx_centrifugo_delivery_publication,
                                        WORKER_APPENDS, worker.cycle->log)
@@ -305,16 +336,23 @@ worker_poll_handler(ngx_event_t *ev)
 static void
 worker_tick_handler(ngx_event_t *ev)
 {
-    ngx_centrifugo_slot_t  *slot;
+    ngx_uint_t                    i;
+    ngx_centrifugo_slot_t        *slot;
+    ngx_centrifugo_hub_conf_t   **hcf;
 
     if (worker.slot == NGX_CENTRIFUGO_NO_SLOT) {
         worker_claim();
 
     } else {
         slot = &worker.mcf->registry->slots[worker.slot];
+        hcf = worker.mcf->hubs.elts;
 
-        __atomic_store_n(&slot->beat, (uint64_t) ngx_current_msec,
-                         __ATOMIC_RELAXED);
+        ngx_centrifugo_registry_beat(worker.mcf->registry, worker.slot);
+
+        for (i = 0; i < worker.mcf->hubs.nelts; i++) {
+            (void) ngx_centrifugo_hub_resync_check(&hcf[i]->hub);
+            ngx_centrifugo_request_tick(hcf[i]);
+        }
 
         if ((ngx_exiting || ngx_terminate)
             && slot->state == NGX_CENTRIFUGO_SLOT_LIVE)
@@ -331,6 +369,8 @@ worker_tick_handler(ngx_event_t *ev)
         ngx_centrifugo_registry_answer(worker.mcf->registry, worker.slot);
         worker_turn_handler(ev);
         worker_gauges();
+
+        worker_housekeeper(slot->state == NGX_CENTRIFUGO_SLOT_LIVE);
 
         if (!ngx_exiting) {
             worker_find_dead();
@@ -357,6 +397,40 @@ worker_gauges(void)
                                i ? 0 : ngx_centrifugo_queue_bytes());
         ngx_centrifugo_hub_set(&hcf[i]->hub, NGX_CENTRIFUGO_GAUGE_FRAME_BYTES,
                                i ? 0 : ngx_centrifugo_frame_bytes());
+    }
+}
+
+
+/*
+ * One worker of all does what is done once: it holds a lock for as long as it
+ * is live, so another takes over when it drains or dies.
+ */
+
+static void
+worker_housekeeper(ngx_uint_t wanted)
+{
+    ngx_int_t                   rc;
+    ngx_centrifugo_registry_t  *reg;
+
+    reg = worker.mcf->registry;
+
+    if (wanted == worker.housekeeper) {
+        return;
+    }
+
+    if (!wanted) {
+        worker.housekeeper = 0;
+        ngx_centrifugo_lock_release(&reg->housekeeper);
+        return;
+    }
+
+    rc = ngx_centrifugo_lock_try(&reg->housekeeper);
+
+    if (rc == NGX_OK || rc == NGX_DECLINED) {
+        worker.housekeeper = 1;
+        __atomic_store_n(&reg->housekeeper_slot, (uint32_t) worker.slot,
+                         __ATOMIC_RELAXED);
+        NGX_CENTRIFUGO_POINT(HOUSEKEEPER);
     }
 }
 

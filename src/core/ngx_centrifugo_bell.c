@@ -1,4 +1,5 @@
 #include "ngx_centrifugo_bell.h"
+#include "ngx_centrifugo_fault.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -56,6 +57,8 @@ ngx_centrifugo_bell_ring(ngx_centrifugo_bell_t *bell, uint32_t *pending)
     if (__atomic_exchange_n(pending, 1, __ATOMIC_SEQ_CST) != 0) {
         return;
     }
+
+    NGX_CENTRIFUGO_POINT(BELL_PENDING);
 
     if (bell->wr == -1) {
         return;

@@ -73,6 +73,7 @@ typedef struct {
     ngx_centrifugo_hub_t                hub;        /* this process's view */
     const void                         *engine;     /* both of the broker */
     void                               *channels;
+    void                               *requests;
     ngx_queue_t                         clients;    /* of this worker */
     ngx_uint_t                          index;
 } ngx_centrifugo_hub_conf_t;

@@ -139,8 +139,9 @@ zones_init_hub(ngx_shm_zone_t *zone, void *data)
     mem = zones_take_all((ngx_slab_pool_t *) zone->shm.addr, &size);
 
     if (mem) {
-        hcf->hub.shm = ngx_centrifugo_hub_format(mem, size, hcf->log, slots,
-                                                 seed);
+        hcf->hub.shm = ngx_centrifugo_hub_format(mem, size, hcf->log,
+                                     ngx_centrifugo_hub_control_size(hcf->log),
+                                     slots, seed);
     }
 
     if (hcf->hub.shm == NULL) {

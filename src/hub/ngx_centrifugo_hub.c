@@ -12,8 +12,6 @@
 
 static ngx_uint_t hub_locate(ngx_centrifugo_hub_shm_t *shm,
     const ngx_str_t *channel, uint64_t *hash);
-static void hub_reap_bucket(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
-    ngx_uint_t bucket, ngx_uint_t slot, ngx_uint_t *items);
 static void hub_lock_stat(ngx_centrifugo_hub_stat_t *stat, ngx_uint_t n,
     ngx_centrifugo_lock_t *lock);
 static uint32_t hub_id_key(ngx_centrifugo_hub_shm_t *shm, const u_char *id);
@@ -27,6 +25,17 @@ ngx_centrifugo_hub_enter(ngx_centrifugo_hub_t *hub, ngx_uint_t slot)
 
     m = hub_member(hub->shm, slot);
 
+    /* it has no channels yet: what was wiped before does not concern it */
+
+    for (i = 0; i < hub->shm->shards; i++) {
+        hub->generation[i] = __atomic_load_n(
+                                          &hub_shard(hub->shm, i)->generation,
+                                          __ATOMIC_ACQUIRE);
+    }
+
+    hub->resync = 0;
+    hub->walk = 0;
+
     __atomic_store_n(&m->cursor,
                      __atomic_load_n(&hub->shm->log.head, __ATOMIC_ACQUIRE),
                      __ATOMIC_RELEASE);
@@ -38,6 +47,22 @@ ngx_centrifugo_hub_enter(ngx_centrifugo_hub_t *hub, ngx_uint_t slot)
     hub->slot = slot;
     hub->reading = 0;
     ngx_memzero(hub->ring, sizeof(hub->ring));
+
+    ngx_centrifugo_control_enter(hub, slot);
+    NGX_CENTRIFUGO_POINT(CLAIM_ENTERED);
+}
+
+
+void
+ngx_centrifugo_hub_exit(ngx_centrifugo_hub_t *hub)
+{
+    free(hub->scratch);
+    free(hub->control_data);
+
+    hub->scratch = NULL;
+    hub->scratch_size = 0;
+    hub->control_data = NULL;
+    hub->control_size = 0;
 }
 
 
@@ -48,42 +73,31 @@ ngx_centrifugo_hub_publish(ngx_centrifugo_hub_t *hub,
 {
     uint64_t                   hash;
     ngx_int_t                  rc;
-    ngx_uint_t                 i, n;
+    ngx_uint_t                 n;
     ngx_centrifugo_record_t   *rec;
     ngx_centrifugo_hub_shm_t  *shm;
 
     shm = hub->shm;
 
     if (info->len + data->len
-        > ngx_centrifugo_hub_publication_max(shm->log_size))
+        > ngx_centrifugo_hub_publication_max(shm->log.size))
     {
         return NGX_ERROR;
     }
 
     n = hub_locate(shm, channel, &hash);
 
-    if (ngx_centrifugo_shard_lock(shm, n) != NGX_OK) {
+    if (ngx_centrifugo_shard_lock(hub, n) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    rec = ngx_centrifugo_shard_find(shm, n, hash, channel);
+    rec = ngx_centrifugo_shard_find(hub, n, hash, channel);
 
-    if (rec == NULL) {
-        ngx_centrifugo_shard_unlock(shm, n);
-        return NGX_DECLINED;
-    }
-
-    rc = ngx_centrifugo_log_append(shm, n, rec, time,
+    rc = ngx_centrifugo_log_append(hub, n, rec, channel, time,
                                    json ? NGX_CENTRIFUGO_LOG_JSON : 0,
                                    info, data);
 
-    if (rc == NGX_OK) {
-        for (i = 0; i < shm->mask_words; i++) {
-            hub->ring[i] |= rec->mask[i];
-        }
-    }
-
-    ngx_centrifugo_shard_unlock(shm, n);
+    ngx_centrifugo_shard_unlock(hub, n);
 
     return rc;
 }
@@ -114,7 +128,9 @@ ngx_centrifugo_hub_wake(ngx_centrifugo_hub_t *hub)
         hub->ring[i] = 0;
     }
 
-    return own;
+    /* a wipe that this worker just saw: its next turn puts back its own */
+
+    return own || hub->resync;
 }
 
 
@@ -137,18 +153,19 @@ ngx_centrifugo_hub_join(ngx_centrifugo_hub_t *hub, const ngx_str_t *channel,
     shm = hub->shm;
     n = hub_locate(shm, channel, &hash);
 
-    if (ngx_centrifugo_shard_lock(shm, n) != NGX_OK) {
+    if (ngx_centrifugo_shard_lock(hub, n) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    rec = ngx_centrifugo_shard_find(shm, n, hash, channel);
+    rec = ngx_centrifugo_shard_find(hub, n, hash, channel);
 
     if (rec != NULL) {
         intent_store(&rec->mask[hub->slot / 64],
                      rec->mask[hub->slot / 64] | 1ULL << (hub->slot % 64));
+        NGX_CENTRIFUGO_POINT(MASK_SET);
 
     } else {
-        rec = ngx_centrifugo_shard_create(shm, n, hash, channel, hub->slot);
+        rec = ngx_centrifugo_shard_create(hub, n, hash, channel);
     }
 
     if (rec != NULL) {
@@ -160,7 +177,7 @@ ngx_centrifugo_hub_join(ngx_centrifugo_hub_t *hub, const ngx_str_t *channel,
         rc = NGX_DECLINED;
     }
 
-    ngx_centrifugo_shard_unlock(shm, n);
+    ngx_centrifugo_shard_unlock(hub, n);
 
     return rc;
 }
@@ -177,17 +194,17 @@ ngx_centrifugo_hub_leave(ngx_centrifugo_hub_t *hub, const ngx_str_t *channel)
     shm = hub->shm;
     n = hub_locate(shm, channel, &hash);
 
-    if (ngx_centrifugo_shard_lock(shm, n) != NGX_OK) {
+    if (ngx_centrifugo_shard_lock(hub, n) != NGX_OK) {
         return;
     }
 
-    rec = ngx_centrifugo_shard_find(shm, n, hash, channel);
+    rec = ngx_centrifugo_shard_find(hub, n, hash, channel);
 
     if (rec != NULL) {
-        (void) ngx_centrifugo_shard_clear(shm, n, rec, hub->slot);
+        (void) ngx_centrifugo_shard_clear(hub, n, rec, hub->slot);
     }
 
-    ngx_centrifugo_shard_unlock(shm, n);
+    ngx_centrifugo_shard_unlock(hub, n);
 }
 
 
@@ -196,6 +213,7 @@ ngx_centrifugo_hub_reap(ngx_centrifugo_hub_t *hub, ngx_uint_t slot,
     uint64_t *cursor)
 {
     ngx_uint_t                 i, n, items, bucket;
+    ngx_centrifugo_shard_t    *shard;
     ngx_centrifugo_hub_shm_t  *shm;
     ngx_centrifugo_member_t   *m;
 
@@ -205,12 +223,19 @@ ngx_centrifugo_hub_reap(ngx_centrifugo_hub_t *hub, ngx_uint_t slot,
         return NGX_OK;
     }
 
+    if (*cursor == 0) {
+
+        /* before any shard: a wipe asks nothing of it from here on */
+
+        ngx_centrifugo_control_leave(hub, slot);
+    }
+
     n = (ngx_uint_t) (*cursor / shm->buckets);
     bucket = (ngx_uint_t) (*cursor % shm->buckets);
 
     if (n < shm->shards) {
 
-        if (ngx_centrifugo_shard_lock(shm, n) != NGX_OK) {
+        if (ngx_centrifugo_shard_lock(hub, n) != NGX_OK) {
 
             /* a damaged shard is passed over */
 
@@ -222,11 +247,17 @@ ngx_centrifugo_hub_reap(ngx_centrifugo_hub_t *hub, ngx_uint_t slot,
              bucket < shm->buckets && items < HUB_REAP_ITEMS;
              bucket++)
         {
-            items++;
-            hub_reap_bucket(shm, n, bucket, slot, &items);
+            items += 1 + ngx_centrifugo_shard_reap(hub, n, bucket, slot);
         }
 
-        ngx_centrifugo_shard_unlock(shm, n);
+        if (bucket == shm->buckets) {
+            shard = hub_shard(shm, n);
+            intent_store(&shard->resync[slot / 64],
+                         shard->resync[slot / 64] & ~(1ULL << (slot % 64)));
+        }
+
+        NGX_CENTRIFUGO_POINT(REAP_SHARD);
+        ngx_centrifugo_shard_unlock(hub, n);
 
         *cursor = (uint64_t) n * shm->buckets + bucket;
 
@@ -239,30 +270,9 @@ ngx_centrifugo_hub_reap(ngx_centrifugo_hub_t *hub, ngx_uint_t slot,
         __atomic_store_n(&m->counters[i], 0, __ATOMIC_RELAXED);
     }
 
+    NGX_CENTRIFUGO_POINT(REAP_DONE);
+
     return NGX_OK;
-}
-
-
-static void
-hub_reap_bucket(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
-    ngx_uint_t bucket, ngx_uint_t slot, ngx_uint_t *items)
-{
-    ngx_centrifugo_ref_t      ref;
-    ngx_centrifugo_record_t  *rec;
-
-    for (ref = *hub_bucket(shm, n, bucket); ref; (*items)++) {
-
-        rec = ngx_centrifugo_shard_item(shm, ref);
-        if (rec == NULL) {
-            return;
-        }
-
-        ref = rec->next;
-
-        if (rec->mask[slot / 64] & 1ULL << (slot % 64)) {
-            (void) ngx_centrifugo_shard_clear(shm, n, rec, slot);
-        }
-    }
 }
 
 
@@ -315,7 +325,8 @@ void
 ngx_centrifugo_hub_stat(ngx_centrifugo_hub_t *hub,
     ngx_centrifugo_hub_stat_t *stat)
 {
-    ngx_uint_t                 i;
+    uint64_t                   items;
+    ngx_uint_t                 i, k;
     ngx_centrifugo_shard_t    *shard;
     ngx_centrifugo_hub_shm_t  *shm;
 
@@ -324,27 +335,48 @@ ngx_centrifugo_hub_stat(ngx_centrifugo_hub_t *hub,
     ngx_memzero(stat, sizeof(ngx_centrifugo_hub_stat_t));
 
     stat->zone = shm->size;
-    stat->log = shm->log_size;
+    stat->log = shm->log.size;
+    stat->control = shm->control.size;
     stat->shards = shm->shards;
     stat->slots = shm->slots;
     stat->pages = shm->pages;
     stat->pages_free = shm->pages - __atomic_load_n(&shm->pages_used,
                                                     __ATOMIC_RELAXED);
     stat->head = __atomic_load_n(&shm->log.head, __ATOMIC_RELAXED)
-                 - shm->log_size;
+                 - shm->log.size;
     stat->tail = __atomic_load_n(&shm->log.tail, __ATOMIC_RELAXED);
+    stat->control_head = __atomic_load_n(&shm->control.head, __ATOMIC_RELAXED)
+                         - shm->control.size;
+    stat->control_tail = __atomic_load_n(&shm->control.tail,
+                                         __ATOMIC_RELAXED);
     stat->repairs[1] = shm->pages_repairs;
     stat->repairs[2] = shm->log.repairs;
+    stat->repairs[3] = shm->control.repairs;
 
     for (i = 0; i < shm->shards; i++) {
         shard = hub_shard(shm, i);
+
         stat->channels += __atomic_load_n(&shard->channels, __ATOMIC_RELAXED);
         stat->repairs[0] += shard->repairs;
+        stat->wipes += shard->wipes;
+
+        for (k = 0; k < NGX_CENTRIFUGO_CLASSES; k++) {
+            items = __atomic_load_n(&shard->used[k], __ATOMIC_RELAXED);
+            stat->channel_bytes += items * ngx_centrifugo_page_class_size(k);
+        }
+
+        for (k = 0; k < shm->mask_words; k++) {
+            stat->resync += __builtin_popcountll(
+                                __atomic_load_n(&shard->resync[k],
+                                                __ATOMIC_RELAXED));
+        }
+
         hub_lock_stat(stat, 0, &shard->lock);
     }
 
     hub_lock_stat(stat, 1, &shm->pages_lock);
     hub_lock_stat(stat, 2, &shm->log.lock);
+    hub_lock_stat(stat, 3, &shm->control.lock);
 }
 
 
@@ -386,7 +418,8 @@ ngx_centrifugo_hub_make_id(ngx_centrifugo_hub_t *hub, u_char *id)
     id[8] = (u_char) ((id[8] & 0x3f) | 0x80);
 
     owner = (uint32_t) (hub->slot % NGX_CENTRIFUGO_SLOTS) << 22
-            | (hub->registry->slots[hub->slot].generation & 0x3fffff);
+            | (hub->registry->slots[hub->slot].generation
+               & NGX_CENTRIFUGO_ID_GENERATION);
     owner ^= hub_id_key(hub->shm, id);
 
     ngx_memcpy(id, &owner, sizeof(uint32_t));
@@ -405,7 +438,7 @@ ngx_centrifugo_hub_id_owner(ngx_centrifugo_hub_t *hub, const u_char *id,
     owner ^= hub_id_key(hub->shm, id);
 
     *slot = owner >> 22;
-    *generation = owner & 0x3fffff;
+    *generation = owner & NGX_CENTRIFUGO_ID_GENERATION;
 }
 
 

@@ -18,7 +18,11 @@
 #define NGX_CENTRIFUGO_ZONE_MIN     (4 * 1024 * 1024)
 #define NGX_CENTRIFUGO_LOG_MIN      (1024 * 1024)
 #define NGX_CENTRIFUGO_NAME_MAX     1024    /* bytes of a stored channel name */
+#define NGX_CENTRIFUGO_PAGE         4096    /* bytes, what memory is taken by */
 #define NGX_CENTRIFUGO_MASK_WORDS   (NGX_CENTRIFUGO_SLOTS / 64)
+#define NGX_CENTRIFUGO_SHARDS_MAX   64
+#define NGX_CENTRIFUGO_ID_GENERATION 0x3fffff   /* what ids hold of it */
+#define NGX_CENTRIFUGO_TO_ALL       ((ngx_uint_t) 0xffffffff)
 
 
 /*
@@ -58,6 +62,7 @@ typedef struct ngx_centrifugo_hub_s      ngx_centrifugo_hub_t;
 typedef struct {
     uint64_t     pos;
     uint64_t     channel;               /* id */
+    ngx_str_t    name;                  /* not empty: counts instead of id */
     uint64_t     offset;
     uint64_t     time;                  /* wall clock, ms */
     ngx_uint_t   json;                  /* data is valid JSON */
@@ -79,16 +84,41 @@ typedef struct {
     uint64_t     pages;
     uint64_t     pages_free;
     uint64_t     channels;
-    uint64_t     repairs[3];            /* shards, pages, log */
+    uint64_t     channel_bytes;         /* in items of channel records */
+    uint64_t     repairs[4];            /* shards, pages, log, control */
+    uint64_t     wipes;
+    uint64_t     resync;                /* slots that have to, of all shards */
+    size_t       control;
     uint64_t     head;
     uint64_t     tail;
+    uint64_t     control_head;
+    uint64_t     control_tail;
     struct {
         uint64_t takes;
         uint64_t contended;
         uint64_t wait_ns;
         uint64_t longest_ns;
-    } locks[3];                         /* shards, pages, log */
+    } locks[4];                         /* shards, pages, log, control */
 } ngx_centrifugo_hub_stat_t;
+
+/* what a worker reads from the control ring */
+typedef struct {
+    ngx_uint_t   kind;
+    ngx_uint_t   from;                  /* slot and its generation */
+    uint32_t     from_generation;
+    uint64_t     request;
+    uint64_t     deadline;              /* monotonic ms */
+    size_t       total;                 /* bytes of the whole message */
+    size_t       part;                  /* where in it `data` begins */
+    ngx_str_t    data;
+} ngx_centrifugo_control_t;
+
+/* kinds; those of requests are for the layers above */
+typedef enum {
+    NGX_CENTRIFUGO_CONTROL_RESYNC = 1,
+    NGX_CENTRIFUGO_CONTROL_ANSWER,
+    NGX_CENTRIFUGO_CONTROL_REQUEST      /* the first of them */
+} ngx_centrifugo_control_e;
 
 /*
  * A worker's view of a hub.  Not shared.
@@ -106,8 +136,17 @@ struct ngx_centrifugo_hub_s {
     uint64_t                    read_last;
     unsigned                    reading:1;
 
-    u_char                     *scratch;
+    /* wiped shards in which this worker has to put back its channels */
+    uint64_t                    resync;
+    uint64_t                    walk;           /* the shards of this walk */
+    uint64_t                    walk_head;
+    uint32_t                    generation[NGX_CENTRIFUGO_SHARDS_MAX];
+    uint32_t                    walk_generation[NGX_CENTRIFUGO_SHARDS_MAX];
+
+    u_char                     *scratch;        /* of the entry read */
     size_t                      scratch_size;
+    u_char                     *control_data;   /* of the message read */
+    size_t                      control_size;
 
     /*
      * Whether this worker has subscribers of the channel with that id; others
@@ -121,11 +160,15 @@ struct ngx_centrifugo_hub_s {
 
 /*
  * Lays out a hub in `mem` (zeroed, aligned to a page): `size` bytes with a log
- * of `log` bytes, for `slots` workers; `seed` are 32 random bytes.  Returns
- * NULL when it does not fit or a lock can't be made.
+ * of `log` bytes and a control ring of `control` bytes, for `slots` workers;
+ * `seed` are 32 random bytes.  Returns NULL when it does not fit or a lock
+ * can't be made.
  */
 ngx_centrifugo_hub_shm_t *ngx_centrifugo_hub_format(void *mem, size_t size,
-    size_t log, ngx_uint_t slots, const u_char *seed);
+    size_t log, size_t control, ngx_uint_t slots, const u_char *seed);
+
+/* bytes of the control ring beside a log of that size */
+size_t ngx_centrifugo_hub_control_size(size_t log);
 
 /* what a zone was made with */
 size_t ngx_centrifugo_hub_log_size(ngx_centrifugo_hub_shm_t *shm);
@@ -136,6 +179,9 @@ ngx_uint_t ngx_centrifugo_hub_slots(ngx_centrifugo_hub_shm_t *shm);
  * heads, its gauges to 0.
  */
 void ngx_centrifugo_hub_enter(ngx_centrifugo_hub_t *hub, ngx_uint_t slot);
+
+/* Frees what the hub has in this worker's own memory. */
+void ngx_centrifugo_hub_exit(ngx_centrifugo_hub_t *hub);
 
 /*
  * Clears what belongs to a slot whose tenant is gone, at most 256 items a
@@ -187,6 +233,54 @@ void ngx_centrifugo_hub_leave(ngx_centrifugo_hub_t *hub,
  */
 ngx_int_t ngx_centrifugo_hub_read(ngx_centrifugo_hub_t *hub,
     ngx_centrifugo_entry_t *entry);
+
+/*
+ * Resync after a wipe.  check: the shards (a bit each) in which this worker
+ * has to put its channels back.  begin: starts a walk over them; returns a
+ * channel id that is larger than any this worker has by now.  The walk may
+ * go on when ready() says 1: the log is read so far that no entry with an
+ * old id is left.  rejoin: for each local channel; NGX_OK: *id is its id;
+ * NGX_DECLINED: it is in none of the shards; NGX_ERROR: no room, the walk
+ * has to be begun again later.  end: NGX_OK, or NGX_AGAIN when a shard was
+ * wiped meanwhile.
+ */
+uint64_t ngx_centrifugo_hub_resync_check(ngx_centrifugo_hub_t *hub);
+uint64_t ngx_centrifugo_hub_resync_begin(ngx_centrifugo_hub_t *hub);
+ngx_uint_t ngx_centrifugo_hub_resync_ready(ngx_centrifugo_hub_t *hub);
+ngx_int_t ngx_centrifugo_hub_resync_rejoin(ngx_centrifugo_hub_t *hub,
+    const ngx_str_t *channel, uint64_t *id);
+ngx_int_t ngx_centrifugo_hub_resync_end(ngx_centrifugo_hub_t *hub);
+
+/*
+ * Sends a message to the worker of a slot, if its generation is still that
+ * one, or to all (NGX_CENTRIFUGO_TO_ALL, this worker too).  Each part is at
+ * most an eighth of the ring.  NGX_OK; NGX_DECLINED: that worker is gone;
+ * NGX_BUSY: the ring is full, a part of the message may be in it; NGX_ERROR:
+ * damaged, or larger than ngx_centrifugo_control_max().  The receivers are
+ * woken by ngx_centrifugo_hub_wake().
+ */
+ngx_int_t ngx_centrifugo_control_send(ngx_centrifugo_hub_t *hub,
+    ngx_uint_t to, uint32_t generation, ngx_uint_t kind, uint64_t request,
+    uint64_t deadline, const ngx_str_t *data);
+
+/*
+ * The next message for this worker; its data stays until the next call.
+ * NGX_OK; NGX_DONE: nothing more; NGX_AGAIN: call again (many were for
+ * others); NGX_DECLINED: this worker was silent for so long that messages for
+ * it were overwritten; NGX_ERROR: no memory, it stays unread.
+ */
+ngx_int_t ngx_centrifugo_control_read(ngx_centrifugo_hub_t *hub,
+    ngx_centrifugo_control_t *message);
+
+/* bytes of the largest message that can be sent */
+size_t ngx_centrifugo_control_max(ngx_centrifugo_hub_t *hub);
+
+/* 1 when the worker of a slot and generation can still answer */
+ngx_uint_t ngx_centrifugo_hub_alive(ngx_centrifugo_hub_t *hub,
+    ngx_uint_t slot, uint32_t generation);
+
+/* The slots of all that read the control ring, a bit each. */
+void ngx_centrifugo_hub_members(ngx_centrifugo_hub_t *hub, uint64_t *mask);
 
 /* Adds to a counter or gauge of this worker's slot; no slot: does nothing. */
 void ngx_centrifugo_hub_add(ngx_centrifugo_hub_t *hub,

@@ -9,22 +9,26 @@
 
 
 #include "ngx_centrifugo_hub.h"
+#include "../core/ngx_centrifugo_fault.h"
 
 
 #define NGX_CENTRIFUGO_HUB_MAGIC     0x6e67785f63665f68ULL
-#define NGX_CENTRIFUGO_HUB_VERSION   1
+#define NGX_CENTRIFUGO_HUB_VERSION   2
 
-#define NGX_CENTRIFUGO_PAGE          4096
-#define NGX_CENTRIFUGO_SHARDS_MAX    64
 #define NGX_CENTRIFUGO_CLASSES       8
-#define NGX_CENTRIFUGO_LOG_UNIT      64     /* sizes of entries and pads */
-#define NGX_CENTRIFUGO_LOG_SPIN      200
+#define NGX_CENTRIFUGO_RING_UNIT     64     /* sizes of entries and pads */
 
 /* intent.state: what a dead holder of the shard's lock was about to do */
 #define NGX_CENTRIFUGO_INTENT_NONE   0
 #define NGX_CENTRIFUGO_INTENT_NODE   1      /* took an item, not linked yet */
 #define NGX_CENTRIFUGO_INTENT_LINK   2      /* links a filled channel record */
 #define NGX_CENTRIFUGO_INTENT_UNLINK 3      /* removes a channel record */
+#define NGX_CENTRIFUGO_INTENT_WIPE   4      /* empties the shard */
+
+/* intent.list: what it was about to do to a class's list of pages */
+#define NGX_CENTRIFUGO_LIST_NONE     0
+#define NGX_CENTRIFUGO_LIST_LINK     1
+#define NGX_CENTRIFUGO_LIST_UNLINK   2
 
 /*
  * A word that a repair looks at is stored with release; one that must come
@@ -57,9 +61,15 @@ typedef struct {
     uint32_t                  class;
     ngx_centrifugo_ref_t      item;
     uint32_t                  bucket;
-    uint64_t                  channels;     /* the new, absolute count */
-    uint32_t                  moving;       /* page + 1 */
-    uint32_t                  moving_class;
+    uint64_t                  channels;     /* the new, absolute counts */
+    uint64_t                  used;
+    uint32_t                  moving;       /* page + 1, gets or loses its
+                                               owner */
+    uint32_t                  list;
+    uint32_t                  list_class;
+    uint32_t                  list_page;    /* all three: page + 1 */
+    uint32_t                  list_prev;
+    uint32_t                  list_next;
     uint32_t                  logged;
     uint32_t                  unused;
 } ngx_centrifugo_intent_t;
@@ -69,33 +79,60 @@ typedef struct {
     ngx_centrifugo_intent_t   intent;
     uint64_t                  channels;
     uint64_t                  repairs;
-    uint32_t                  pages;        /* list of own pages, page + 1 */
-    uint32_t                  unused;
-    ngx_centrifugo_ref_t      free[NGX_CENTRIFUGO_CLASSES];
+    uint64_t                  wipes;
+    uint32_t                  generation;   /* + 1 with each wipe */
+    uint32_t                  avail[NGX_CENTRIFUGO_CLASSES];
+                                            /* pages with free items,
+                                               page + 1 */
+    uint64_t                  used[NGX_CENTRIFUGO_CLASSES];     /* items */
+    uint64_t                  resync[NGX_CENTRIFUGO_MASK_WORDS];
+                                            /* slots that have not yet put
+                                               back what a wipe took */
 } ngx_centrifugo_shard_t;
 
 /* at the start of each page that a shard owns */
 typedef struct {
-    uint32_t                  next;         /* page + 1 */
-    uint32_t                  class;
-    u_char                    pad[24];
+    uint32_t                  prev;         /* both: page + 1 */
+    uint32_t                  next;
+    ngx_centrifugo_ref_t      free;
+    uint16_t                  class;
+    uint16_t                  nfree;
+    uint32_t                  linked;       /* 0 in pages without an owner */
+    u_char                    pad[12];
 } ngx_centrifugo_page_t;
 
+/*
+ * A ring of entries.  Positions are counts of bytes that never wrap; `head` is
+ * the commit, what is before `tail` may be overwritten.
+ */
 typedef struct {
     ngx_centrifugo_lock_t     lock;
+    uint64_t                  at;           /* of its bytes in the zone */
+    uint64_t                  size;
     uint64_t                  tail;
-    uint64_t                  lx_head;
+    uint64_t                  lx_head;      /* what head will be */
     uint32_t                  lx_by;        /* shard + 1 */
     uint32_t                  unused;
     uint64_t                  repairs;
     u_char                    pad[64];
-    uint64_t                  head;         /* the commit */
-} ngx_centrifugo_log_t;
+    uint64_t                  head;
+} ngx_centrifugo_ring_t;
+
+/* how each entry begins */
+typedef struct {
+    uint64_t                  pos;
+    uint32_t                  length;       /* of the whole entry */
+    uint16_t                  type;
+    uint16_t                  flags;
+} ngx_centrifugo_ring_header_t;
 
 /* per slot: the tenant's words, the writers' words, the counters */
 typedef struct {
     uint64_t                  cursor;       /* written by the tenant */
-    u_char                    pad0[56];
+    uint64_t                  control;      /* its cursor in that ring */
+    uint32_t                  on;           /* reads the rings; under the
+                                               control ring's lock */
+    u_char                    pad0[44];
     uint64_t                  first;        /* written under the log lock */
     uint64_t                  last;
     u_char                    pad1[48];
@@ -108,7 +145,6 @@ struct ngx_centrifugo_hub_shm_s {
     uint32_t                  version;
     uint32_t                  struct_size;
     uint64_t                  size;
-    uint64_t                  log_size;
     uint64_t                  seed[2];
     u_char                    node[16];
     uint32_t                  shards;       /* a power of two */
@@ -125,7 +161,6 @@ struct ngx_centrifugo_hub_shm_s {
     uint64_t                  owners_at;
     uint64_t                  bitmap_at;
     uint64_t                  pages_at;
-    uint64_t                  log_at;
 
     uint64_t                  next_id;      /* of channels */
     ngx_centrifugo_lock_t     pages_lock;
@@ -134,14 +169,12 @@ struct ngx_centrifugo_hub_shm_s {
     uint32_t                  page_hint;    /* word of the bitmap */
     uint32_t                  unused;
 
-    ngx_centrifugo_log_t      log;
+    ngx_centrifugo_ring_t     log;
+    ngx_centrifugo_ring_t     control;
 };
 
 typedef struct {
-    uint64_t                  pos;
-    uint32_t                  length;       /* of the whole entry */
-    uint16_t                  type;
-    uint16_t                  flags;
+    ngx_centrifugo_ring_header_t  ring;
     uint64_t                  channel;
     uint64_t                  offset;
     uint64_t                  epoch;
@@ -154,10 +187,25 @@ typedef struct {
     uint32_t                  unused;
 } ngx_centrifugo_log_header_t;
 
-#define NGX_CENTRIFUGO_LOG_PAD          1
-#define NGX_CENTRIFUGO_LOG_PUBLICATION  2
+typedef struct {
+    ngx_centrifugo_ring_header_t  ring;
+    uint32_t                  to;           /* slot, or all */
+    uint32_t                  to_generation;
+    uint32_t                  from;
+    uint32_t                  from_generation;
+    uint64_t                  request;
+    uint64_t                  deadline;     /* monotonic ms */
+    uint32_t                  kind;
+    uint32_t                  total;        /* bytes of the whole message */
+    uint32_t                  part;         /* where in it these begin */
+    uint32_t                  data_len;
+} ngx_centrifugo_control_header_t;
 
-#define NGX_CENTRIFUGO_LOG_JSON         1       /* a flag: data is JSON */
+#define NGX_CENTRIFUGO_RING_PAD         1
+#define NGX_CENTRIFUGO_RING_PUBLICATION 2
+#define NGX_CENTRIFUGO_RING_CONTROL     3
+
+#define NGX_CENTRIFUGO_LOG_JSON         1       /* flags: data is JSON */
 
 
 #define hub_at(shm, offset)  ((void *) ((u_char *) (shm) + (offset)))
@@ -170,41 +218,154 @@ typedef struct {
      + (size_t) (shard) * (shm)->buckets + (n))
 
 
-/* A reference as a pointer, or NULL when it lies outside the pages. */
-ngx_centrifugo_record_t *ngx_centrifugo_shard_item(
-    ngx_centrifugo_hub_shm_t *shm, ngx_centrifugo_ref_t ref);
+/* pages.c: pages and the items that are cut from them */
 
 /*
- * Takes a shard's lock and repairs what a dead holder left.  NGX_OK or
- * NGX_ERROR (damaged, not taken).
+ * The item of a reference, or NULL when it lies outside the pages; `room` is
+ * what of its page is left from there on.
  */
-ngx_int_t ngx_centrifugo_shard_lock(ngx_centrifugo_hub_shm_t *shm,
-    ngx_uint_t n);
-void ngx_centrifugo_shard_unlock(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n);
+void *ngx_centrifugo_page_item(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_ref_t ref, size_t *room);
+
+/* The class for items of `size` bytes; NGX_CENTRIFUGO_CLASSES: too large. */
+ngx_uint_t ngx_centrifugo_page_class(size_t size);
+size_t ngx_centrifugo_page_class_size(ngx_uint_t class);
+
+/*
+ * Within the shard's lock.  take: a free item, named in the intent, whose
+ * state is NODE from then on.  NGX_DECLINED: no page is left; NGX_ERROR: the
+ * shard is damaged.  put: frees the item, which the intent names; may be done
+ * again after a kill.  trim: gives the item's page back when nothing in it is
+ * in use and the class has another; the intent's state is NONE by then.
+ */
+ngx_int_t ngx_centrifugo_page_take(ngx_centrifugo_hub_shm_t *shm,
+    ngx_uint_t shard, ngx_uint_t class, ngx_centrifugo_ref_t *ref);
+ngx_int_t ngx_centrifugo_page_put(ngx_centrifugo_hub_shm_t *shm,
+    ngx_uint_t shard, ngx_centrifugo_ref_t ref, ngx_uint_t class);
+void ngx_centrifugo_page_trim(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t shard,
+    ngx_centrifugo_ref_t ref);
+
+/*
+ * Finishes what a dead holder of the shard's lock did to pages.  NGX_ERROR:
+ * the intent makes no sense.
+ */
+ngx_int_t ngx_centrifugo_page_repair(ngx_centrifugo_hub_shm_t *shm,
+    ngx_uint_t shard);
+
+/* Gives all pages of the shard back, whatever is in them. */
+void ngx_centrifugo_page_drop(ngx_centrifugo_hub_shm_t *shm,
+    ngx_uint_t shard);
+
+
+/* shard.c: channel records */
+
+/*
+ * Takes a shard's lock, repairs what a dead holder left, and notes in the hub
+ * when the shard was wiped since this worker looked.  NGX_OK or NGX_ERROR (not
+ * taken).
+ */
+ngx_int_t ngx_centrifugo_shard_lock(ngx_centrifugo_hub_t *hub, ngx_uint_t n);
+void ngx_centrifugo_shard_unlock(ngx_centrifugo_hub_t *hub, ngx_uint_t n);
+
+/*
+ * Empties a damaged shard within its lock: its generation changes and all
+ * workers are told to put back what they have in it.
+ */
+void ngx_centrifugo_shard_wipe(ngx_centrifugo_hub_t *hub, ngx_uint_t n);
 
 /*
  * Within the shard's lock.  `hash` is of the whole name.  find: the record or
- * NULL; create: a new record with the bit of `slot` set, NULL when there is no
- * page left; clear: takes the bit back, and the record out when it was the
- * last one, returns 1 if it did.
+ * NULL; create: a new record with the bit of this worker set, NULL when there
+ * is no page left; clear: takes the bit of `slot` back, and the record out
+ * when it was the last one, returns 1 if it did.
  */
 ngx_centrifugo_record_t *ngx_centrifugo_shard_find(
-    ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n, uint64_t hash,
+    ngx_centrifugo_hub_t *hub, ngx_uint_t n, uint64_t hash,
     const ngx_str_t *name);
 ngx_centrifugo_record_t *ngx_centrifugo_shard_create(
-    ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n, uint64_t hash,
-    const ngx_str_t *name, ngx_uint_t slot);
-ngx_uint_t ngx_centrifugo_shard_clear(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_hub_t *hub, ngx_uint_t n, uint64_t hash,
+    const ngx_str_t *name);
+ngx_uint_t ngx_centrifugo_shard_clear(ngx_centrifugo_hub_t *hub,
     ngx_uint_t n, ngx_centrifugo_record_t *rec, ngx_uint_t slot);
 
 /*
- * Appends a publication to the log; within the shard's lock.  The words of
- * interest of the slots in rec->mask are set.  NGX_OK or NGX_ERROR (too large
- * or damaged).
+ * Clears the bits of `slot` in the records of one bucket.  Returns how many
+ * records it looked at.
  */
-ngx_int_t ngx_centrifugo_log_append(ngx_centrifugo_hub_shm_t *shm,
-    ngx_uint_t shard, ngx_centrifugo_record_t *rec, uint64_t time,
-    ngx_uint_t flags, const ngx_str_t *info, const ngx_str_t *data);
+ngx_uint_t ngx_centrifugo_shard_reap(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    ngx_uint_t bucket, ngx_uint_t slot);
+
+
+/* ring.c: what log and control ring have in common */
+
+typedef struct {
+    uint64_t                  start;        /* head before: of a pad */
+    uint64_t                  pos;          /* of the entry */
+    uint64_t                  end;
+} ngx_centrifugo_place_t;
+
+/*
+ * Prepares a ring of `size` bytes at the offset `at`.  NGX_OK or NGX_ERROR.
+ */
+ngx_int_t ngx_centrifugo_ring_init(ngx_centrifugo_ring_t *ring, uint64_t at,
+    uint64_t size);
+
+/*
+ * Takes the ring's lock; if its last holder died after the commit, the intent
+ * of the shard for which it appended is told that it is in the ring.
+ */
+ngx_int_t ngx_centrifugo_ring_lock(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_ring_t *ring);
+
+/*
+ * Within the lock.  place: where an entry of `len` bytes goes; open: gives up
+ * what it overwrites and writes a pad if there is one; write: bytes of the
+ * entry; commit: head.  `by` is the shard + 1 on whose account it is, or 0.
+ */
+void ngx_centrifugo_ring_place(ngx_centrifugo_ring_t *ring, size_t len,
+    ngx_centrifugo_place_t *place);
+void ngx_centrifugo_ring_open(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_ring_t *ring, ngx_centrifugo_place_t *place,
+    ngx_uint_t by);
+void ngx_centrifugo_ring_write(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_ring_t *ring, uint64_t at, const void *src, size_t len);
+void ngx_centrifugo_ring_commit(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_ring_t *ring, ngx_centrifugo_place_t *place,
+    ngx_uint_t by);
+
+/*
+ * Without lock.  copy: `len` bytes at `at`, which belong to the entry at
+ * `pos`; NGX_DECLINED: they were overwritten, nothing of the copy is to be
+ * used.  header: the same for the `size` bytes that begin an entry;
+ * NGX_ERROR: they are none that lies before `head`.
+ */
+ngx_int_t ngx_centrifugo_ring_copy(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_ring_t *ring, uint64_t pos, uint64_t at, void *dst,
+    size_t len);
+ngx_int_t ngx_centrifugo_ring_header(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_ring_t *ring, uint64_t pos, uint64_t head, void *dst,
+    size_t size);
+
+
+/* log.c */
+
+/*
+ * Appends a publication to the log, within the shard's lock: for the slots of
+ * the record's mask (NULL: none) and those that have not yet resynced after a
+ * wipe; hub->ring gets these slots' bits.  NGX_OK; NGX_DECLINED: for nobody;
+ * NGX_ERROR: damaged.
+ */
+ngx_int_t ngx_centrifugo_log_append(ngx_centrifugo_hub_t *hub,
+    ngx_uint_t shard, ngx_centrifugo_record_t *rec, const ngx_str_t *name,
+    uint64_t time, ngx_uint_t flags, const ngx_str_t *info,
+    const ngx_str_t *data);
+
+
+/* control.c */
+
+/* Enters and leaves the control ring: `on`, under its lock. */
+void ngx_centrifugo_control_enter(ngx_centrifugo_hub_t *hub, ngx_uint_t slot);
+void ngx_centrifugo_control_leave(ngx_centrifugo_hub_t *hub, ngx_uint_t slot);
 
 
 #endif /* _NGX_CENTRIFUGO_HUB_SHM_H_INCLUDED_ */

@@ -1,4 +1,5 @@
 #include "ngx_centrifugo_registry.h"
+#include "../core/ngx_centrifugo_fault.h"
 
 
 #define NGX_CENTRIFUGO_REGISTRY_MAGIC    0x6e67785f63665f72ULL
@@ -95,6 +96,9 @@ ngx_centrifugo_registry_claim(ngx_centrifugo_registry_t *reg,
 
         __atomic_store_n(&slot->generation, slot->generation + 1,
                          __ATOMIC_RELEASE);
+        NGX_CENTRIFUGO_POINT(CLAIM_GENERATION);
+
+        ngx_centrifugo_registry_beat(reg, i);
 
         ngx_centrifugo_registry_answer(reg, i);
         break;
@@ -155,12 +159,35 @@ ngx_centrifugo_registry_find_dead(ngx_centrifugo_registry_t *reg,
 
         __atomic_store_n(&slot->state, NGX_CENTRIFUGO_SLOT_DEAD,
                          __ATOMIC_RELEASE);
+        NGX_CENTRIFUGO_POINT(REAP_DEAD);
         *found = i;
 
         return NGX_OK;
     }
 
     return NGX_DECLINED;
+}
+
+
+void
+ngx_centrifugo_registry_beat(ngx_centrifugo_registry_t *reg, ngx_uint_t slot)
+{
+    __atomic_store_n(&reg->slots[slot].beat, (uint64_t) ngx_current_msec,
+                     __ATOMIC_RELAXED);
+}
+
+
+ngx_uint_t
+ngx_centrifugo_registry_silent(ngx_centrifugo_registry_t *reg,
+    ngx_uint_t slot)
+{
+    int64_t  silence;
+
+    silence = (int64_t) ((uint64_t) ngx_current_msec
+                         - __atomic_load_n(&reg->slots[slot].beat,
+                                           __ATOMIC_RELAXED));
+
+    return silence >= NGX_CENTRIFUGO_SILENCE;
 }
 
 

@@ -22,6 +22,7 @@
 #define NGX_CENTRIFUGO_SLOT_DEAD      3
 
 #define NGX_CENTRIFUGO_NO_SLOT        ((ngx_uint_t) -1)
+#define NGX_CENTRIFUGO_SILENCE        30000         /* ms without a tick */
 
 
 typedef struct {
@@ -39,7 +40,9 @@ typedef struct {
     uint32_t                  version;
     uint32_t                  nbells;
     ngx_centrifugo_lock_t     lock;
-    ngx_centrifugo_lock_t     housekeeper;
+    ngx_centrifugo_lock_t     housekeeper;      /* held by one worker */
+    uint32_t                  housekeeper_slot; /* who it is or was */
+    uint32_t                  unused;
     ngx_centrifugo_bell_t     bells[NGX_CENTRIFUGO_BELLS];
     ngx_centrifugo_slot_t     slots[NGX_CENTRIFUGO_SLOTS];
 } ngx_centrifugo_registry_t;
@@ -80,6 +83,15 @@ void ngx_centrifugo_registry_live(ngx_centrifugo_registry_t *reg,
  */
 ngx_int_t ngx_centrifugo_registry_find_dead(ngx_centrifugo_registry_t *reg,
     ngx_uint_t limit, ngx_uint_t own, ngx_uint_t *slot);
+
+/*
+ * The tick of a slot's tenant, and whether there was none for so long that
+ * nobody waits for it any more.
+ */
+void ngx_centrifugo_registry_beat(ngx_centrifugo_registry_t *reg,
+    ngx_uint_t slot);
+ngx_uint_t ngx_centrifugo_registry_silent(ngx_centrifugo_registry_t *reg,
+    ngx_uint_t slot);
 
 /* Ends reaping or a clean exit: state free, liveness lock released. */
 void ngx_centrifugo_registry_free(ngx_centrifugo_registry_t *reg,

@@ -5,16 +5,19 @@
 #include "ngx_centrifugo_hub_shm.h"
 
 
+#define ZONE_CONTROL_MIN  (512 * 1024)
+
+
 static ngx_uint_t zone_power_of_two(uint64_t n, ngx_uint_t min,
     ngx_uint_t max);
 static uint64_t zone_place(uint64_t *at, uint64_t size, uint64_t align);
 
 
 ngx_centrifugo_hub_shm_t *
-ngx_centrifugo_hub_format(void *mem, size_t size, size_t log,
+ngx_centrifugo_hub_format(void *mem, size_t size, size_t log, size_t control,
     ngx_uint_t slots, const u_char *seed)
 {
-    uint64_t                   at, room;
+    uint64_t                   at, room, log_at, control_at;
     ngx_uint_t                 i;
     ngx_centrifugo_hub_shm_t  *shm;
 
@@ -28,7 +31,6 @@ ngx_centrifugo_hub_format(void *mem, size_t size, size_t log,
     ngx_memcpy(shm->node, seed + sizeof(shm->seed), sizeof(shm->node));
 
     shm->size = size;
-    shm->log_size = log - log % NGX_CENTRIFUGO_LOG_UNIT;
     shm->slots = slots;
     shm->mask_words = (slots + 63) / 64;
     shm->shards = zone_power_of_two(size / (1024 * 1024), 4,
@@ -46,7 +48,10 @@ ngx_centrifugo_hub_format(void *mem, size_t size, size_t log,
                                       * sizeof(ngx_centrifugo_ref_t), 64);
     shm->owners_at = zone_place(&at, size / NGX_CENTRIFUGO_PAGE, 64);
     shm->bitmap_at = zone_place(&at, size / NGX_CENTRIFUGO_PAGE / 8 + 8, 64);
-    shm->log_at = zone_place(&at, shm->log_size, NGX_CENTRIFUGO_PAGE);
+    log -= log % NGX_CENTRIFUGO_RING_UNIT;
+    log_at = zone_place(&at, log, NGX_CENTRIFUGO_PAGE);
+    control -= control % NGX_CENTRIFUGO_RING_UNIT;
+    control_at = zone_place(&at, control, NGX_CENTRIFUGO_PAGE);
     shm->pages_at = zone_place(&at, 0, NGX_CENTRIFUGO_PAGE);
 
     if (at + NGX_CENTRIFUGO_PAGE > size) {
@@ -57,16 +62,12 @@ ngx_centrifugo_hub_format(void *mem, size_t size, size_t log,
     shm->pages = (uint32_t) (room / NGX_CENTRIFUGO_PAGE);
     shm->page_words = (shm->pages + 63) / 64;
 
-    /*
-     * Positions in the log start at the ring's size, so that 0 means never;
-     * channel ids at 1.
-     */
-
-    shm->log.head = shm->log_size;
     shm->next_id = 1;
 
     if (ngx_centrifugo_lock_init(&shm->pages_lock) != NGX_OK
-        || ngx_centrifugo_lock_init(&shm->log.lock) != NGX_OK)
+        || ngx_centrifugo_ring_init(&shm->log, log_at, log) != NGX_OK
+        || ngx_centrifugo_ring_init(&shm->control, control_at, control)
+           != NGX_OK)
     {
         return NULL;
     }
@@ -88,7 +89,14 @@ ngx_centrifugo_hub_format(void *mem, size_t size, size_t log,
 size_t
 ngx_centrifugo_hub_log_size(ngx_centrifugo_hub_shm_t *shm)
 {
-    return shm->log_size;
+    return shm->log.size;
+}
+
+
+size_t
+ngx_centrifugo_hub_control_size(size_t log)
+{
+    return ngx_max(log / 16, ZONE_CONTROL_MIN);
 }
 
 

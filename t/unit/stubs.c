@@ -10,6 +10,8 @@
 
 #include <openssl/evp.h>
 
+volatile ngx_msec_t  ngx_current_msec;
+
 static EVP_MD_CTX  *sha1;
 
 

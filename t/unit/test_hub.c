@@ -34,7 +34,8 @@ fresh(size_t log)
     CHECK(ngx_centrifugo_registry_init(reg) == NGX_OK);
     CHECK(ngx_centrifugo_registry_bells(reg, 8) == NGX_OK);
 
-    shm = ngx_centrifugo_hub_format(map(ZONE), ZONE, log, SLOTS, seed);
+    shm = ngx_centrifugo_hub_format(map(ZONE), ZONE, log, 512 * 1024, SLOTS,
+                                    seed);
     CHECK(shm != NULL);
 }
 
@@ -187,8 +188,8 @@ basics(void)
     CHECK(slot == 1 && gen == reg->slots[1].generation);
     CHECK((id[6] & 0xf0) == 0x40 && (id[8] & 0xc0) == 0x80);
 
-    free(a.scratch);
-    free(b.scratch);
+    ngx_centrifugo_hub_exit(&a);
+    ngx_centrifugo_hub_exit(&b);
 }
 
 
@@ -251,8 +252,8 @@ overrun(void)
     d.len--;
     CHECK(ngx_centrifugo_hub_publish(&b, &ch, &none, &d, 1, 0) == NGX_OK);
 
-    free(a.scratch);
-    free(b.scratch);
+    ngx_centrifugo_hub_exit(&a);
+    ngx_centrifugo_hub_exit(&b);
 }
 
 
@@ -276,7 +277,7 @@ garbage(void)
     enter(&a);
     ch = S("c");
     CHECK(ngx_centrifugo_hub_join(&a, &ch, &j) == NGX_OK);
-    ring = hub_at(shm, shm->log_at);
+    ring = hub_at(shm, shm->log.at);
     m = hub_member(shm, a.slot);
     srandom(11);
 
@@ -284,7 +285,7 @@ garbage(void)
         publish(&a, "c", "some data that is long enough");
 
         for (k = 0; k < 6; k++) {
-            ring[(m->cursor + random() % 100) % shm->log_size]
+            ring[(m->cursor + random() % 100) % shm->log.size]
                 = (u_char) random();
         }
 
@@ -292,7 +293,7 @@ garbage(void)
     }
 
     CHECK(m->cursor == shm->log.head);
-    free(a.scratch);
+    ngx_centrifugo_hub_exit(&a);
 }
 
 
@@ -420,7 +421,569 @@ kills(void)
     printf("  %lu publications seen, %lu repairs\n", (unsigned long) seen,
            (unsigned long) (st.repairs[0] + st.repairs[1]
                             + st.repairs[2]));
-    free(me.scratch);
+    CHECK(st.wipes == 0);
+    ngx_centrifugo_hub_exit(&me);
+}
+
+
+
+/*
+ * Clears up after all that are gone.  Returns how many there were.
+ */
+
+static ngx_uint_t
+reap_all(ngx_centrifugo_hub_t *me)
+{
+    uint64_t    cursor;
+    ngx_uint_t  slot, dead;
+
+    for (dead = 0; dead < 100; dead++) {
+        slot = 0;
+
+        if (ngx_centrifugo_registry_find_dead(reg, SLOTS, me->slot, &slot)
+            != NGX_OK)
+        {
+            break;
+        }
+
+        cursor = 0;
+
+        while (ngx_centrifugo_hub_reap(me, slot, &cursor) == NGX_AGAIN) {
+            /* void */
+        }
+
+        ngx_centrifugo_registry_free(reg, slot);
+    }
+
+    return dead;
+}
+
+
+/* what a worker of the test does for its life: passes every point */
+
+static void
+busy(uint64_t *cell, ngx_uint_t point, ngx_uint_t nth)
+{
+    char                       name[300];
+    uint64_t                   cursor;
+    ngx_str_t                  ch, data;
+    ngx_uint_t                 i, k, slot;
+    ngx_centrifugo_hub_t       w;
+    ngx_centrifugo_join_t      j;
+    ngx_centrifugo_entry_t     e;
+    ngx_centrifugo_control_t   c;
+
+    ngx_centrifugo_fault_arm(point, nth, cell);
+    enter(&w);
+
+    for (k = 0; k < 8; k++) {
+
+        for (i = 0; i < 300; i++) {
+            memset(name, 'a' + i % 20, sizeof(name));
+            ch.data = (u_char *) name;
+            ch.len = 20 + snprintf(name, sizeof(name), "c%lu.",
+                                   (unsigned long) i) + i % 250;
+            name[strlen(name)] = '.';
+
+            if (k % 2 == 0) {
+                CHECK(ngx_centrifugo_hub_join(&w, &ch, &j) == NGX_OK);
+
+            } else {
+                ngx_centrifugo_hub_leave(&w, &ch);
+            }
+        }
+
+        ch = S("kept");
+        (void) ngx_centrifugo_hub_join(&w, &ch, &j);
+        publish(&w, "kept", "x");
+        (void) ngx_centrifugo_hub_wake(&w);
+        ngx_centrifugo_hub_leave(&w, &ch);
+
+        data = S("message");
+        (void) ngx_centrifugo_control_send(&w, NGX_CENTRIFUGO_TO_ALL, 0,
+                                           NGX_CENTRIFUGO_CONTROL_REQUEST, 1,
+                                           1, &data);
+
+        while (next(&w, &e) != NGX_DONE) { /* void */ }
+        while (ngx_centrifugo_control_read(&w, &c) != NGX_DONE) { /* void */ }
+
+        /* another's slot, left behind */
+
+        if (fork() == 0) {
+            ngx_centrifugo_hub_t  dead;
+
+            ngx_centrifugo_fault_arm(NGX_CENTRIFUGO_POINT_N, 0, cell);
+            enter(&dead);
+            (void) ngx_centrifugo_hub_join(&dead, &ch, &j);
+            _exit(0);
+        }
+
+        (void) wait(NULL);
+        (void) reap_all(&w);
+
+        if (point >= NGX_CENTRIFUGO_POINT_WIPE_BEGUN
+            && (point <= NGX_CENTRIFUGO_POINT_WIPE_EMPTY
+                || point == NGX_CENTRIFUGO_POINT_RESYNC_WALK
+                || point == NGX_CENTRIFUGO_POINT_RESYNC_END))
+        {
+            for (i = 0; i < shm->shards; i++) {
+                CHECK(ngx_centrifugo_shard_lock(&w, i) == NGX_OK);
+                ngx_centrifugo_shard_wipe(&w, i);
+                ngx_centrifugo_shard_unlock(&w, i);
+            }
+
+            (void) ngx_centrifugo_hub_resync_begin(&w);
+            (void) ngx_centrifugo_hub_resync_rejoin(&w, &ch, &cursor);
+            (void) ngx_centrifugo_hub_resync_end(&w);
+            ngx_centrifugo_hub_leave(&w, &ch);
+        }
+    }
+
+    /* a clean exit */
+
+    slot = w.slot;
+    cursor = 0;
+
+    while (ngx_centrifugo_hub_reap(&w, slot, &cursor) == NGX_AGAIN) {
+        /* void */
+    }
+
+    ngx_centrifugo_registry_free(reg, slot);
+    _exit(unit_failed ? 1 : 0);
+}
+
+
+/*
+ * A worker is killed at each point in turn, as the first, second, ... that
+ * passes it: whoever comes after finds every lock free, every count right, all
+ * memory there, and is heard by those who live.
+ */
+
+static void
+points(void)
+{
+    int                        status;
+    pid_t                      pid;
+    uint64_t                   id, *cell;
+    ngx_int_t                  rc;
+    ngx_str_t                  ch, data;
+    ngx_uint_t                 point, nth, killed, i, wiped, got;
+    ngx_centrifugo_hub_t       me;
+    ngx_centrifugo_join_t      j;
+    ngx_centrifugo_entry_t     e;
+    ngx_centrifugo_control_t   c;
+    ngx_centrifugo_hub_stat_t  st, base;
+    static const ngx_uint_t    turns[] = { 1, 2, 7, 40, 301 };
+
+    cell = map(4096);
+    killed = 0;
+
+    for (point = 0; point < NGX_CENTRIFUGO_POINT_N; point++) {
+
+        /* the layers above have it */
+
+        if (point == NGX_CENTRIFUGO_POINT_HOUSEKEEPER) {
+            continue;
+        }
+
+        fresh(1024 * 1024);
+        ngx_centrifugo_fault_arm(NGX_CENTRIFUGO_POINT_N, 0, cell);
+        enter(&me);
+        ch = S("kept");
+        CHECK(ngx_centrifugo_hub_join(&me, &ch, &j) == NGX_OK);
+        ngx_centrifugo_hub_stat(&me, &base);
+
+        for (nth = 0; nth < 5; nth++) {
+
+            *cell = 0;
+            pid = fork();
+
+            if (pid == 0) {
+                busy(cell, point, turns[nth]);
+            }
+
+            CHECK(waitpid(pid, &status, 0) == pid);
+
+            if (WIFSIGNALED(status)) {
+                CHECK(WTERMSIG(status) == SIGKILL);
+                killed++;
+
+            } else {
+                CHECK(WEXITSTATUS(status) == 0);
+                CHECK(nth > 0);
+                break;
+            }
+
+            /* before the dead one is even noticed */
+
+            if (publish(&me, "kept", "after") != NGX_OK) {
+                printf("point %s turn %lu\n",
+                       ngx_centrifugo_fault_name(point),
+                       (unsigned long) turns[nth]);
+                CHECK(0);
+            }
+
+            publish(&me, "another", "after");
+            CHECK(reap_all(&me) <= 2);
+
+            ngx_centrifugo_hub_stat(&me, &st);
+            wiped = (st.wipes != 0);
+            CHECK(!wiped || (point >= NGX_CENTRIFUGO_POINT_WIPE_BEGUN
+                             && (point <= NGX_CENTRIFUGO_POINT_WIPE_EMPTY
+                                 || point == NGX_CENTRIFUGO_POINT_RESYNC_WALK
+                                 || point
+                                    == NGX_CENTRIFUGO_POINT_RESYNC_END)));
+
+            got = 0;
+
+            while ((rc = next(&me, &e)) != NGX_DONE) {
+                CHECK(rc == NGX_OK);
+                got += e.data.len == 5 && memcmp(e.data.data, "after", 5) == 0
+                       && (wiped || e.channel == j.channel);
+            }
+
+            if (got != 1 && !wiped) {
+                printf("point %s turn %lu: got %lu\n",
+                       ngx_centrifugo_fault_name(point),
+                       (unsigned long) turns[nth], (unsigned long) got);
+            }
+
+            CHECK(got == 1 || (wiped && got == 2));
+
+            while (ngx_centrifugo_control_read(&me, &c) == NGX_OK) {
+                /* void */
+            }
+
+            if (ngx_centrifugo_hub_resync_check(&me)) {
+                CHECK(wiped);
+
+                do {
+                    (void) ngx_centrifugo_hub_resync_begin(&me);
+                    CHECK(ngx_centrifugo_hub_resync_ready(&me));
+                    (void) ngx_centrifugo_hub_resync_rejoin(&me, &ch, &id);
+                } while (ngx_centrifugo_hub_resync_end(&me) != NGX_OK);
+            }
+
+            CHECK(ngx_centrifugo_hub_resync_check(&me) == 0);
+
+            ngx_centrifugo_hub_stat(&me, &st);
+
+            if (st.channels != 1 || st.channel_bytes != base.channel_bytes
+                || st.resync != 0 || st.pages - st.pages_free > 40)
+            {
+                printf("point %s turn %lu: %lu channels, %lu bytes, %lu to "
+                       "resync, %lu pages\n",
+                       ngx_centrifugo_fault_name(point),
+                       (unsigned long) turns[nth],
+                       (unsigned long) st.channels,
+                       (unsigned long) st.channel_bytes,
+                       (unsigned long) st.resync,
+                       (unsigned long) (st.pages - st.pages_free));
+                CHECK(0);
+            }
+
+            /* a message to all is heard; the ring has not stayed locked */
+
+            data = S("still here");
+            CHECK(ngx_centrifugo_control_send(&me, NGX_CENTRIFUGO_TO_ALL, 0,
+                                              NGX_CENTRIFUGO_CONTROL_REQUEST,
+                                              7, 0, &data)
+                  == NGX_OK);
+            CHECK(ngx_centrifugo_control_read(&me, &c) == NGX_OK
+                  && c.request == 7);
+
+            for (i = 0; i < SLOTS; i++) {
+                CHECK((reg->slots[i].state == NGX_CENTRIFUGO_SLOT_FREE)
+                      == (i != me.slot));
+            }
+        }
+
+        ngx_centrifugo_hub_exit(&me);
+    }
+
+    printf("  %lu points, %lu kills\n",
+           (unsigned long) NGX_CENTRIFUGO_POINT_N, (unsigned long) killed);
+}
+
+
+/*
+ * A damaged shard is emptied; nobody is deaf before, while and after the
+ * channels are put back.
+ */
+
+static void
+wipe(void)
+{
+    char                       name[32];
+    uint64_t                   hash, id, ids[100];
+    ngx_str_t                  ch;
+    ngx_uint_t                 i, n, got;
+    ngx_centrifugo_hub_t       a, b;
+    ngx_centrifugo_join_t      j;
+    ngx_centrifugo_entry_t     e;
+    ngx_centrifugo_control_t   c;
+    ngx_centrifugo_hub_stat_t  st;
+
+    fresh(1024 * 1024);
+    enter(&a);
+    enter(&b);
+
+    for (i = 0; i < 100; i++) {
+        snprintf(name, sizeof(name), "w%lu", (unsigned long) i);
+        ch = S(name);
+        CHECK(ngx_centrifugo_hub_join(&a, &ch, &j) == NGX_OK);
+        ids[i] = j.channel;
+    }
+
+    CHECK(ngx_centrifugo_hub_resync_check(&a) == 0);
+    publish(&b, "w7", "before");
+
+    /* a wild store into the bucket of w7 */
+
+    ch = S("w7");
+    hash = ngx_centrifugo_hash(shm->seed, ch.data, ch.len);
+    n = hash & (shm->shards - 1);
+    *hub_bucket(shm, n, (hash >> 32) & (shm->buckets - 1)) = 0xfffffff0;
+
+    CHECK(publish(&b, "w7", "during") == NGX_OK);
+    ngx_centrifugo_hub_stat(&a, &st);
+    CHECK(st.wipes == 1 && st.resync == 2);
+    CHECK(ngx_centrifugo_control_read(&a, &c) == NGX_OK
+          && c.kind == NGX_CENTRIFUGO_CONTROL_RESYNC && c.data.data[0] == n);
+    CHECK(ngx_centrifugo_hub_resync_check(&a) == 1ULL << n);
+
+    /* a wipe while it walks: all again */
+
+    (void) ngx_centrifugo_hub_resync_begin(&a);
+    CHECK(!ngx_centrifugo_hub_resync_ready(&a));
+
+    got = 0;
+
+    while (next(&a, &e) != NGX_DONE) {
+        got++;
+        CHECK(got == 1 ? e.name.len == 0 && e.channel == ids[7]
+                       : e.name.len == 2 && memcmp(e.name.data, "w7", 2) == 0);
+    }
+
+    CHECK(got == 2 && ngx_centrifugo_hub_resync_ready(&a));
+    CHECK(ngx_centrifugo_hub_resync_rejoin(&a, &ch, &id) == NGX_OK
+          && id > ids[99]);
+
+    CHECK(ngx_centrifugo_shard_lock(&b, n) == NGX_OK);
+    ngx_centrifugo_shard_wipe(&b, n);
+    ngx_centrifugo_shard_unlock(&b, n);
+    CHECK(ngx_centrifugo_hub_resync_end(&a) == NGX_AGAIN);
+
+    (void) ngx_centrifugo_hub_resync_begin(&a);
+
+    for (i = 0; i < 100; i++) {
+        snprintf(name, sizeof(name), "w%lu", (unsigned long) i);
+        ch = S(name);
+        (void) ngx_centrifugo_hub_resync_rejoin(&a, &ch, &ids[i]);
+    }
+
+    CHECK(ngx_centrifugo_hub_resync_end(&a) == NGX_OK);
+
+    /* b has nothing to put back, but has to say so */
+
+    CHECK(ngx_centrifugo_hub_resync_check(&b) == 1ULL << n);
+    (void) ngx_centrifugo_hub_resync_begin(&b);
+    CHECK(ngx_centrifugo_hub_resync_end(&b) == NGX_OK);
+
+    for (i = 0; i < 100; i++) {
+        snprintf(name, sizeof(name), "w%lu", (unsigned long) i);
+        CHECK(publish(&b, name, "x") == NGX_OK);
+        CHECK(next(&a, &e) == NGX_OK && e.name.len == 0
+              && e.channel == ids[i]);
+        ch = S(name);
+        ngx_centrifugo_hub_leave(&a, &ch);
+    }
+
+    /* a record chain that runs in a circle ends, too */
+
+    ch = S("round");
+    CHECK(ngx_centrifugo_hub_join(&a, &ch, &j) == NGX_OK);
+    hash = ngx_centrifugo_hash(shm->seed, ch.data, ch.len);
+    n = hash & (shm->shards - 1);
+
+    {
+        size_t                    room;
+        ngx_centrifugo_ref_t     *ref;
+        ngx_centrifugo_record_t  *rec;
+
+        ref = hub_bucket(shm, n, (hash >> 32) & (shm->buckets - 1));
+        rec = ngx_centrifugo_page_item(shm, *ref, &room);
+        rec->next = *ref;
+        rec->hash++;
+    }
+
+    CHECK(publish(&b, "round", "x") == NGX_OK);
+    ngx_centrifugo_hub_stat(&a, &st);
+    CHECK(st.wipes == 3);
+
+    ngx_centrifugo_hub_exit(&a);
+    ngx_centrifugo_hub_exit(&b);
+}
+
+
+/*
+ * The control ring: nothing is lost for who answers, a full ring is told and
+ * does not stay full, who was silent notices.
+ */
+
+static void
+control(void)
+{
+    static u_char              big[300000];
+    size_t                     got;
+    uint64_t                   n, seen;
+    ngx_int_t                  rc;
+    ngx_str_t                  d;
+    ngx_uint_t                 i;
+    uint32_t                   gen;
+    ngx_centrifugo_hub_t       a, b;
+    ngx_centrifugo_control_t   c;
+
+    fresh(1024 * 1024);
+    enter(&a);
+    enter(&b);
+    gen = reg->slots[b.slot].generation;
+
+    /* in parts, to one only */
+
+    for (i = 0; i < sizeof(big); i++) {
+        big[i] = (u_char) (i * 31);
+    }
+
+    d.data = big;
+    d.len = 200000;
+    CHECK(ngx_centrifugo_control_send(&a, b.slot, gen,
+                                      NGX_CENTRIFUGO_CONTROL_REQUEST, 5, 99,
+                                      &d)
+          == NGX_OK);
+
+    for (got = 0; got < d.len; got += c.data.len) {
+        CHECK(ngx_centrifugo_control_read(&b, &c) == NGX_OK);
+        CHECK(c.part == got && c.total == d.len && c.request == 5
+              && c.deadline == 99 && c.from == a.slot
+              && c.from_generation == reg->slots[a.slot].generation
+              && c.data.len <= 65536
+              && memcmp(c.data.data, big + got, c.data.len) == 0);
+
+        if (c.data.len == 0) {
+            break;
+        }
+    }
+
+    CHECK(ngx_centrifugo_control_read(&b, &c) == NGX_DONE);
+    CHECK(ngx_centrifugo_control_read(&a, &c) == NGX_DONE);
+
+    d.len = sizeof(big);
+    CHECK(ngx_centrifugo_control_send(&a, b.slot, gen,
+                                      NGX_CENTRIFUGO_CONTROL_REQUEST, 5, 99,
+                                      &d)
+          == NGX_ERROR);
+
+    /* a generation that is gone */
+
+    d = S("x");
+    CHECK(ngx_centrifugo_control_send(&a, b.slot, gen + 1,
+                                      NGX_CENTRIFUGO_CONTROL_REQUEST, 5, 99,
+                                      &d)
+          == NGX_DECLINED);
+    CHECK(ngx_centrifugo_control_send(&a, 17, 0,
+                                      NGX_CENTRIFUGO_CONTROL_REQUEST, 5, 99,
+                                      &d)
+          == NGX_DECLINED);
+
+    /* full, and free again as soon as the laggard reads */
+
+    d.data = big;
+    n = 0;
+    seen = 0;
+
+    for (i = 0; i < 40; i++) {
+
+        for ( ;; ) {
+            d.len = random() % 3000;
+            rc = ngx_centrifugo_control_send(&a, NGX_CENTRIFUGO_TO_ALL, 0,
+                                             NGX_CENTRIFUGO_CONTROL_REQUEST,
+                                             n + 1, 0, &d);
+            if (rc != NGX_OK) {
+                break;
+            }
+
+            n++;
+
+            while (ngx_centrifugo_control_read(&a, &c) == NGX_OK) {
+                /* void */
+            }
+        }
+
+        CHECK(rc == NGX_BUSY);
+        CHECK(a.ring[0] & 1ULL << b.slot);
+
+        for (got = 1 + random() % 120; got; got--) {
+            rc = ngx_centrifugo_control_read(&b, &c);
+
+            if (rc != NGX_OK) {
+                break;
+            }
+
+            CHECK(c.request == ++seen);
+        }
+    }
+
+    while ((rc = ngx_centrifugo_control_read(&b, &c)) == NGX_OK) {
+        CHECK(c.request == ++seen);
+    }
+
+    CHECK(rc == NGX_DONE && seen == n);
+
+    /* silent for 30 s: nobody waits; it notices */
+
+    ngx_current_msec += NGX_CENTRIFUGO_SILENCE + 1;
+    ngx_centrifugo_registry_beat(reg, a.slot);
+
+    for (i = 0; i < 2000; i++) {
+        d.len = 1000;
+        CHECK(ngx_centrifugo_control_send(&a, NGX_CENTRIFUGO_TO_ALL, 0,
+                                          NGX_CENTRIFUGO_CONTROL_REQUEST, i,
+                                          0, &d)
+              == NGX_OK);
+        CHECK(ngx_centrifugo_control_read(&a, &c) == NGX_OK);
+    }
+
+    d.len = 10;
+    CHECK(ngx_centrifugo_control_send(&a, b.slot, gen,
+                                      NGX_CENTRIFUGO_CONTROL_REQUEST, 1, 0,
+                                      &d)
+          == NGX_DECLINED);
+    CHECK(ngx_centrifugo_control_read(&b, &c) == NGX_DECLINED);
+    CHECK(ngx_centrifugo_control_read(&b, &c) == NGX_DONE);
+    ngx_centrifugo_registry_beat(reg, b.slot);
+    CHECK(ngx_centrifugo_control_send(&a, b.slot, gen,
+                                      NGX_CENTRIFUGO_CONTROL_REQUEST, 1, 0,
+                                      &d)
+          == NGX_OK);
+    CHECK(ngx_centrifugo_control_read(&b, &c) == NGX_OK);
+
+    /* any bytes in the ring */
+
+    for (i = 0; i < 20000; i++) {
+        (void) ngx_centrifugo_control_send(&a, NGX_CENTRIFUGO_TO_ALL, 0,
+                                           NGX_CENTRIFUGO_CONTROL_REQUEST, i,
+                                           0, &d);
+        ((u_char *) hub_at(shm, shm->control.at))
+            [(hub_member(shm, b.slot)->control + random() % 130)
+             % shm->control.size] = (u_char) random();
+
+        while (ngx_centrifugo_control_read(&b, &c) != NGX_DONE) { /* void */ }
+        while (ngx_centrifugo_control_read(&a, &c) != NGX_DONE) { /* void */ }
+    }
+
+    ngx_centrifugo_hub_exit(&a);
+    ngx_centrifugo_hub_exit(&b);
 }
 
 
@@ -432,6 +995,9 @@ main(void)
     basics();
     overrun();
     garbage();
+    wipe();
+    control();
+    points();
     kills();
 
     return UNIT_END();
