@@ -9,8 +9,8 @@
  * the truth; the bitmap only speeds up the search and is rebuilt from own[].
  * The shard names the page in its intent (`moving`) before own[] changes and
  * until the page is linked into (or out of) its list.  Repair of the shard:
- * own says mine -> link it (again); -DGIVE_BACK: or give it back when it is in
- * no list of mine.
+ * own says mine and it is in no list of mine -> give it back; -DLINK_AGAIN: or
+ * put it into the list.
  */
 #include "crash.h"
 #define PAGES 3
@@ -40,7 +40,7 @@ inline shard_repair() {
        LOCK(pl, pl_od, me, died);
        if :: died -> page_repair() :: else fi;
        if
-#ifdef GIVE_BACK                        /* right too */
+#ifndef LINK_AGAIN
        :: own[moving[s]] == s && inlist[moving[s]] != s ->
           S(own[moving[s]] = 0);
           S(bm[moving[s]] = 0)
@@ -50,7 +50,7 @@ inline shard_repair() {
        :: else -> mine = 0
        fi;
        UNLOCK(pl);
-#ifndef GIVE_BACK
+#ifdef LINK_AGAIN                       /* right too */
        if
        :: mine -> S(inlist[moving[s]] = s)
        :: else
