@@ -17,10 +17,6 @@ typedef enum {
     NGX_CENTRIFUGO_TOKEN_ERROR          /* no memory, or bad b64info: 100 */
 } ngx_centrifugo_token_rc_e;
 
-/* keys of one verifier; more kinds of key come with their own members */
-typedef struct {
-    ngx_str_t          hmac_secret_key;     /* len 0: not configured */
-} ngx_centrifugo_verifier_t;
 
 typedef struct {
     ngx_str_t          user;            /* sub; len 0: anonymous */
@@ -30,6 +26,42 @@ typedef struct {
     const char        *reason;          /* why it was refused, for the log */
 } ngx_centrifugo_token_t;
 
+
+/*
+ * Called exactly once with the verdict, perhaps before the check returns; the
+ * token's strings are there until it returns.  `handle` is the caller's own.
+ */
+typedef struct {
+    void             (*handler)(uint64_t handle,
+                           ngx_centrifugo_token_rc_e rc,
+                           ngx_centrifugo_token_t *token);
+    uint64_t           handle;
+} ngx_centrifugo_verified_t;
+
+typedef struct ngx_centrifugo_verifier_s  ngx_centrifugo_verifier_t;
+
+/* keys of one verifier; more kinds of key come with their own members */
+struct ngx_centrifugo_verifier_s {
+    ngx_str_t          hmac_secret_key;     /* len 0: not configured */
+
+    /*
+     * Verifies a token, now or later; `token` is read before it returns, the
+     * arena is for a verdict that comes at once.
+     */
+    void             (*check)(ngx_centrifugo_verifier_t *verifier,
+                           ngx_centrifugo_arena_t *arena,
+                           const ngx_str_t *token,
+                           const ngx_centrifugo_verified_t *done);
+#if (NGX_CENTRIFUGO_TEST)
+    ngx_msec_t         delay;
+#endif
+};
+
+
+/* The check for keys that are all at hand. */
+void ngx_centrifugo_token_check(ngx_centrifugo_verifier_t *verifier,
+    ngx_centrifugo_arena_t *arena, const ngx_str_t *token,
+    const ngx_centrifugo_verified_t *done);
 
 /*
  * Verifies a connection token at the time `now` (unix seconds).  The algorithm

@@ -428,6 +428,51 @@ client_pong(ngx_centrifugo_client_t *client)
 }
 
 
+ngx_int_t
+ngx_centrifugo_client_begin(ngx_centrifugo_client_t *client,
+    ngx_centrifugo_command_t *cmd)
+{
+    u_char  *p;
+
+    p = NULL;
+
+    if (cmd->channel.len) {
+        p = malloc(cmd->channel.len);
+
+        if (p == NULL) {
+            ngx_centrifugo_client_error(client, cmd->id, cmd->method,
+                                        &ngx_centrifugo_error_internal,
+                                        &cmd->channel, "no memory");
+            return NGX_ERROR;
+        }
+
+        ngx_memcpy(p, cmd->channel.data, cmd->channel.len);
+    }
+
+    client->command_id = cmd->id;
+    client->command_channel.data = p;
+    client->command_channel.len = cmd->channel.len;
+    client->waiting = 1;
+
+    return NGX_OK;
+}
+
+
+ngx_centrifugo_client_t *
+ngx_centrifugo_client_pending(uint64_t handle)
+{
+    ngx_centrifugo_client_t  *client;
+
+    client = ngx_centrifugo_client_find(handle);
+
+    if (client == NULL || client->state == NGX_CENTRIFUGO_CLIENT_CLOSED) {
+        return NULL;
+    }
+
+    return client;
+}
+
+
 void
 ngx_centrifugo_client_answered(ngx_centrifugo_client_t *client)
 {

@@ -208,9 +208,16 @@ void ngx_centrifugo_client_error(ngx_centrifugo_client_t *client,
     const char *why);
 
 /*
- * An engine has answered the command under way: takes up the commands behind
- * it.
+ * Remembers a command that is answered now or later, by its client's handle:
+ * the commands behind it wait for that.  NGX_ERROR: no memory, the command got
+ * its error.  pending: the client whose command it is, or NULL when it is gone
+ * or closed meanwhile.
  */
+ngx_int_t ngx_centrifugo_client_begin(ngx_centrifugo_client_t *client,
+    ngx_centrifugo_command_t *cmd);
+ngx_centrifugo_client_t *ngx_centrifugo_client_pending(uint64_t handle);
+
+/* The command under way is answered: takes up the commands behind it. */
 void ngx_centrifugo_client_answered(ngx_centrifugo_client_t *client);
 
 /* Handlers of commands; what they answer goes to the reply buffer. */

@@ -10,6 +10,20 @@
 #define CONNECT_TTL_MAX  31536000       /* a year, seconds */
 
 
+typedef void (*connect_verified_pt)(uint64_t handle,
+    ngx_centrifugo_token_rc_e rc, ngx_centrifugo_token_t *token);
+
+
+static void connect_check(ngx_centrifugo_client_t *client,
+    ngx_centrifugo_command_t *cmd, connect_verified_pt handler);
+static void connect_verified(uint64_t handle, ngx_centrifugo_token_rc_e rc,
+    ngx_centrifugo_token_t *token);
+static void connect_verdict(ngx_centrifugo_client_t *client,
+    ngx_centrifugo_token_rc_e rc, ngx_centrifugo_token_t *token);
+static void refresh_verified(uint64_t handle, ngx_centrifugo_token_rc_e rc,
+    ngx_centrifugo_token_t *token);
+static void refresh_verdict(ngx_centrifugo_client_t *client,
+    ngx_centrifugo_token_rc_e rc, ngx_centrifugo_token_t *token);
 static ngx_int_t connect_identity(ngx_centrifugo_client_t *client,
     const ngx_str_t *user, const ngx_str_t *info);
 static uint32_t connect_expire(ngx_centrifugo_client_t *client,
@@ -22,13 +36,6 @@ void
 ngx_centrifugo_client_connect(ngx_centrifugo_client_t *client,
     ngx_centrifugo_command_t *cmd)
 {
-    uint32_t                    ttl;
-    ngx_str_t                   none = ngx_null_string;
-    ngx_centrifugo_token_t      token;
-    ngx_centrifugo_hub_conf_t  *hcf;
-
-    hcf = client->hcf;
-
     if (client->state != NGX_CENTRIFUGO_CLIENT_NEW) {
         ngx_centrifugo_client_close(client, &ngx_centrifugo_disconnect_request,
                                     "a second connect");
@@ -37,7 +44,7 @@ ngx_centrifugo_client_connect(ngx_centrifugo_client_t *client,
 
     if (cmd->token.len == 0) {
 
-        if (!hcf->anonymous && !hcf->client_insecure) {
+        if (!client->hcf->anonymous && !client->hcf->client_insecure) {
             ngx_centrifugo_client_close(client,
                                         &ngx_centrifugo_disconnect_request,
                                         "no token");
@@ -48,52 +55,103 @@ ngx_centrifugo_client_connect(ngx_centrifugo_client_t *client,
         return;
     }
 
-    switch (ngx_centrifugo_token_verify(&hcf->verifier,
-                                        ngx_centrifugo_client_arena(),
-                                        &cmd->token, ngx_time(), &token))
-    {
+    connect_check(client, cmd, connect_verified);
+}
+
+
+/*
+ * Has the token of a command verified; whoever is asked may answer later.
+ */
+
+static void
+connect_check(ngx_centrifugo_client_t *client, ngx_centrifugo_command_t *cmd,
+    connect_verified_pt handler)
+{
+    ngx_centrifugo_verified_t   done;
+    ngx_centrifugo_verifier_t  *verifier;
+
+    if (ngx_centrifugo_client_begin(client, cmd) != NGX_OK) {
+        return;
+    }
+
+    done.handler = handler;
+    done.handle = client->handle;
+
+    verifier = &client->hcf->verifier;
+    verifier->check(verifier, ngx_centrifugo_client_arena(), &cmd->token,
+                    &done);
+}
+
+
+static void
+connect_verified(uint64_t handle, ngx_centrifugo_token_rc_e rc,
+    ngx_centrifugo_token_t *token)
+{
+    ngx_centrifugo_client_t  *client;
+
+    client = ngx_centrifugo_client_pending(handle);
+
+    if (client) {
+        connect_verdict(client, rc, token);
+        ngx_centrifugo_client_answered(client);
+    }
+}
+
+
+static void
+connect_verdict(ngx_centrifugo_client_t *client,
+    ngx_centrifugo_token_rc_e rc, ngx_centrifugo_token_t *token)
+{
+    uint32_t   ttl;
+    ngx_str_t  none = ngx_null_string;
+
+    switch (rc) {
+
     case NGX_CENTRIFUGO_TOKEN_OK:
         break;
 
     case NGX_CENTRIFUGO_TOKEN_EXPIRED:
-        ngx_centrifugo_client_error(client, cmd->id, cmd->method,
+        ngx_centrifugo_client_error(client, client->command_id,
+                                    NGX_CENTRIFUGO_CMD_CONNECT,
                                     &ngx_centrifugo_error_token_expired,
-                                    &none, token.reason);
+                                    &none, token->reason);
         return;
 
     case NGX_CENTRIFUGO_TOKEN_INVALID:
         ngx_centrifugo_client_close(client, &ngx_centrifugo_disconnect_token,
-                                    token.reason);
+                                    token->reason);
         return;
 
     default:
-        ngx_centrifugo_client_error(client, cmd->id, cmd->method,
+        ngx_centrifugo_client_error(client, client->command_id,
+                                    NGX_CENTRIFUGO_CMD_CONNECT,
                                     &ngx_centrifugo_error_internal, &none,
-                                    token.reason);
+                                    token->reason);
         return;
     }
 
-    if (hcf->client_insecure) {
-        token.expire_at = 0;
+    if (client->hcf->client_insecure) {
+        token->expire_at = 0;
     }
 
-    if (token.expire_at && token.expire_at <= ngx_time()) {
-        ngx_centrifugo_client_error(client, cmd->id, cmd->method,
+    if (token->expire_at && token->expire_at <= ngx_time()) {
+        ngx_centrifugo_client_error(client, client->command_id,
+                                    NGX_CENTRIFUGO_CMD_CONNECT,
                                     &ngx_centrifugo_error_expired, &none,
                                     "expire_at of its token is in the past");
         return;
     }
 
-    if (connect_identity(client, &token.user, &token.info) != NGX_OK) {
+    if (connect_identity(client, &token->user, &token->info) != NGX_OK) {
         ngx_centrifugo_client_close(client,
                                     &ngx_centrifugo_disconnect_internal,
                                     "no memory for its user");
         return;
     }
 
-    ttl = connect_expire(client, token.expire_at);
+    ttl = connect_expire(client, token->expire_at);
 
-    connect_accepted(client, cmd->id, ttl);
+    connect_accepted(client, client->command_id, ttl);
 }
 
 
@@ -140,20 +198,40 @@ void
 ngx_centrifugo_client_refresh(ngx_centrifugo_client_t *client,
     ngx_centrifugo_command_t *cmd)
 {
-    uint32_t                ttl;
-    ngx_str_t               none = ngx_null_string;
-    ngx_centrifugo_token_t  token;
-
     if (cmd->token.len == 0) {
         ngx_centrifugo_client_close(client, &ngx_centrifugo_disconnect_request,
                                     "refresh without a token");
         return;
     }
 
-    switch (ngx_centrifugo_token_verify(&client->hcf->verifier,
-                                        ngx_centrifugo_client_arena(),
-                                        &cmd->token, ngx_time(), &token))
-    {
+    connect_check(client, cmd, refresh_verified);
+}
+
+
+static void
+refresh_verified(uint64_t handle, ngx_centrifugo_token_rc_e rc,
+    ngx_centrifugo_token_t *token)
+{
+    ngx_centrifugo_client_t  *client;
+
+    client = ngx_centrifugo_client_pending(handle);
+
+    if (client) {
+        refresh_verdict(client, rc, token);
+        ngx_centrifugo_client_answered(client);
+    }
+}
+
+
+static void
+refresh_verdict(ngx_centrifugo_client_t *client,
+    ngx_centrifugo_token_rc_e rc, ngx_centrifugo_token_t *token)
+{
+    uint32_t   ttl;
+    ngx_str_t  none = ngx_null_string;
+
+    switch (rc) {
+
     case NGX_CENTRIFUGO_TOKEN_OK:
         break;
 
@@ -164,19 +242,21 @@ ngx_centrifugo_client_refresh(ngx_centrifugo_client_t *client,
 
     case NGX_CENTRIFUGO_TOKEN_INVALID:
         ngx_centrifugo_client_close(client, &ngx_centrifugo_disconnect_token,
-                                    token.reason);
+                                    token->reason);
         return;
 
     default:
-        ngx_centrifugo_client_error(client, cmd->id, cmd->method,
+        ngx_centrifugo_client_error(client, client->command_id,
+                                    NGX_CENTRIFUGO_CMD_REFRESH,
                                     &ngx_centrifugo_error_internal, &none,
-                                    token.reason);
+                                    token->reason);
         return;
     }
 
-    if (token.user.len != client->user.len
-        || (token.user.len
-            && ngx_memcmp(token.user.data, client->user.data, token.user.len)
+    if (token->user.len != client->user.len
+        || (token->user.len
+            && ngx_memcmp(token->user.data, client->user.data,
+                          token->user.len)
                != 0))
     {
         ngx_centrifugo_client_close(client, &ngx_centrifugo_disconnect_token,
@@ -184,14 +264,15 @@ ngx_centrifugo_client_refresh(ngx_centrifugo_client_t *client,
         return;
     }
 
-    if (token.expire_at && token.expire_at <= ngx_time()) {
-        ngx_centrifugo_client_error(client, cmd->id, cmd->method,
+    if (token->expire_at && token->expire_at <= ngx_time()) {
+        ngx_centrifugo_client_error(client, client->command_id,
+                                    NGX_CENTRIFUGO_CMD_REFRESH,
                                     &ngx_centrifugo_error_expired, &none,
                                     "expire_at of its token is in the past");
         return;
     }
 
-    if (connect_identity(client, &token.user, &token.info) != NGX_OK) {
+    if (connect_identity(client, &token->user, &token->info) != NGX_OK) {
         ngx_centrifugo_client_close(client,
                                     &ngx_centrifugo_disconnect_internal,
                                     "no memory for its user");
@@ -200,10 +281,10 @@ ngx_centrifugo_client_refresh(ngx_centrifugo_client_t *client,
 
     /* a token that does not expire leaves the expiry as it is */
 
-    ttl = token.expire_at ? connect_expire(client, token.expire_at) : 0;
+    ttl = token->expire_at ? connect_expire(client, token->expire_at) : 0;
 
-    client->codec->refresh(ngx_centrifugo_client_reply(client), cmd->id,
-                           ttl != 0, ttl);
+    client->codec->refresh(ngx_centrifugo_client_reply(client),
+                           client->command_id, ttl != 0, ttl);
 }
 
 

@@ -17,9 +17,6 @@ static const ngx_centrifugo_error_t *publish_check(
     const char **why);
 static void publish_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
     ngx_centrifugo_engine_result_t *result);
-static ngx_int_t command_begin(ngx_centrifugo_client_t *client,
-    ngx_centrifugo_command_t *cmd);
-static ngx_centrifugo_client_t *command_end(uint64_t handle);
 
 
 void
@@ -59,7 +56,7 @@ ngx_centrifugo_client_subscribe(ngx_centrifugo_client_t *client,
         return;
     }
 
-    if (command_begin(client, cmd) != NGX_OK) {
+    if (ngx_centrifugo_client_begin(client, cmd) != NGX_OK) {
         return;
     }
 
@@ -160,7 +157,7 @@ subscribe_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
     ngx_centrifugo_subscription_t      *sub;
     ngx_centrifugo_subscribe_result_t   reply;
 
-    client = command_end(handle);
+    client = ngx_centrifugo_client_pending(handle);
 
     if (client == NULL) {
         return;
@@ -341,7 +338,7 @@ ngx_centrifugo_client_publish(ngx_centrifugo_client_t *client,
         return;
     }
 
-    if (command_begin(client, cmd) != NGX_OK) {
+    if (ngx_centrifugo_client_begin(client, cmd) != NGX_OK) {
         return;
     }
 
@@ -414,7 +411,7 @@ publish_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
 {
     ngx_centrifugo_client_t  *client;
 
-    client = command_end(handle);
+    client = ngx_centrifugo_client_pending(handle);
 
     if (client == NULL) {
         return;
@@ -444,54 +441,4 @@ publish_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
     }
 
     ngx_centrifugo_client_answered(client);
-}
-
-
-/*
- * Remembers the command that an engine answers now or later: the commands
- * behind it wait for that.
- */
-
-static ngx_int_t
-command_begin(ngx_centrifugo_client_t *client, ngx_centrifugo_command_t *cmd)
-{
-    u_char  *p;
-
-    p = malloc(cmd->channel.len);
-
-    if (p == NULL) {
-        ngx_centrifugo_client_error(client, cmd->id, cmd->method,
-                                    &ngx_centrifugo_error_internal,
-                                    &cmd->channel, "no memory");
-        return NGX_ERROR;
-    }
-
-    ngx_memcpy(p, cmd->channel.data, cmd->channel.len);
-
-    client->command_id = cmd->id;
-    client->command_channel.data = p;
-    client->command_channel.len = cmd->channel.len;
-    client->waiting = 1;
-
-    return NGX_OK;
-}
-
-
-/*
- * The client whose command an engine has answered; NULL when it is gone or
- * closed meanwhile.
- */
-
-static ngx_centrifugo_client_t *
-command_end(uint64_t handle)
-{
-    ngx_centrifugo_client_t  *client;
-
-    client = ngx_centrifugo_client_find(handle);
-
-    if (client == NULL || client->state == NGX_CENTRIFUGO_CLIENT_CLOSED) {
-        return NULL;
-    }
-
-    return client;
 }

@@ -223,6 +223,7 @@ conf_finish_hub(ngx_conf_t *cf, ngx_centrifugo_main_conf_t *mcf,
     ngx_conf_init_size_value(hcf->queue_max_size, 1024 * 1024);
 
     hcf->verifier.hmac_secret_key = hcf->token_hmac_secret_key;
+    hcf->verifier.check = ngx_centrifugo_token_check;
 
     max = ngx_min(hcf->queue_max_size / 2,
                   ngx_centrifugo_hub_publication_max(hcf->log));

@@ -10,7 +10,10 @@
 
 #include <openssl/evp.h>
 
-volatile ngx_msec_t  ngx_current_msec;
+static ngx_time_t  now;
+
+volatile ngx_msec_t   ngx_current_msec;
+volatile ngx_time_t  *ngx_cached_time = &now;
 
 static EVP_MD_CTX  *sha1;
 
