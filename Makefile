@@ -5,7 +5,7 @@
 #   make check    what is tested before each commit
 
 .DEFAULT_GOAL = help
-.PHONY: help deps build run test check lint unit nginx-test e2e fuzz model \
+.PHONY: help deps build build-test run test check lint unit nginx-test e2e fuzz model \
         install clean
 
 help:
@@ -20,6 +20,10 @@ deps:
 build:
 	@scripts/build.sh
 
+# with late answers, kills and wipes, for tests only
+build-test:
+	@TEST=1 scripts/build.sh
+
 run: deps build
 	@exec scripts/run.sh
 
@@ -32,7 +36,7 @@ unit:
 nginx-test: build
 	@scripts/test.sh nginx
 
-e2e: build
+e2e: build build-test
 	@scripts/test.sh e2e
 
 check:
@@ -41,7 +45,7 @@ check:
 
 test:
 	@scripts/deps.sh test
-	@$(MAKE) --no-print-directory deps build lint unit nginx-test e2e
+	@$(MAKE) --no-print-directory deps build build-test lint unit nginx-test e2e
 
 # time of each target from FUZZ_SECONDS
 fuzz:

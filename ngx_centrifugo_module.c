@@ -9,6 +9,10 @@
 #include "src/transport/ngx_centrifugo_ws.h"
 #include "src/api/ngx_centrifugo_http.h"
 
+#if (NGX_CENTRIFUGO_TEST)
+#include "src/test/ngx_centrifugo_test.h"
+#endif
+
 
 #define hub_field(f)      offsetof(ngx_centrifugo_hub_conf_t, f)
 #define options_field(f)  offsetof(ngx_centrifugo_channel_options_t, f)
@@ -188,6 +192,10 @@ static ngx_command_t  ngx_centrifugo_commands[] = {
     LOCATION("centrifugo_health", &ngx_centrifugo_health_endpoint),
     LOCATION("centrifugo_metrics", &ngx_centrifugo_metrics_endpoint),
 
+#if (NGX_CENTRIFUGO_TEST)
+    NGX_CENTRIFUGO_TEST_COMMANDS
+#endif
+
       ngx_null_command
 };
 
@@ -253,6 +261,10 @@ ngx_centrifugo_init_process(ngx_cycle_t *cycle)
     {
         return NGX_OK;
     }
+
+#if (NGX_CENTRIFUGO_TEST)
+    ngx_centrifugo_test_init_worker(mcf);
+#endif
 
     return ngx_centrifugo_worker_init(cycle, mcf);
 }

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # build.sh: builds the module out of tree against the installed nginx-dev.
 #   SAN=1        with AddressSanitizer and UndefinedBehaviorSanitizer
-# The result is build/ngx_centrifugo_module.so (build/asan/... with SAN=1).
+#   TEST=1       with what only tests need: late answers, kills, wipes
+# The result is build/ngx_centrifugo_module.so, with SAN=1 in build/asan, with
+# TEST=1 in build/test, with both in build/asan-test.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -18,6 +20,12 @@ if [ -n "${SAN:-}" ]; then
     out=$ROOT/build/asan
     cc_opt="-g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined"
     ld_opt="-fsanitize=address,undefined"
+fi
+
+if [ -n "${TEST:-}" ]; then
+    if [ "$out" = "$ROOT/build" ]; then out=$ROOT/build/test
+    else out=$out-test; fi
+    export NGX_CENTRIFUGO_TEST=YES
 fi
 
 obj=$out/obj

@@ -5,6 +5,10 @@
 
 #include "ngx_centrifugo_broker.h"
 
+#if (NGX_CENTRIFUGO_TEST)
+#include "../test/ngx_centrifugo_test.h"
+#endif
+
 
 #define BROKER_WALK  256        /* channels put back in one turn */
 
@@ -57,6 +61,10 @@ ngx_centrifugo_broker_init(ngx_centrifugo_hub_conf_t *hcf)
 
     hcf->channels = table;
     hcf->engine = &ngx_centrifugo_engine_memory;
+#if (NGX_CENTRIFUGO_TEST)
+    hcf->engine = ngx_centrifugo_test_engine(hcf, hcf->engine);
+#endif
+
     hcf->hub.wanted = broker_wanted;
     hcf->hub.data = hcf;
 

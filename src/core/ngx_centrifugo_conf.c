@@ -1,5 +1,9 @@
 #include "ngx_centrifugo_conf.h"
 
+#if (NGX_CENTRIFUGO_TEST)
+#include "../test/ngx_centrifugo_test.h"
+#endif
+
 
 #define NGX_CENTRIFUGO_API_ROOM  (64 * 1024)
 
@@ -224,6 +228,10 @@ conf_finish_hub(ngx_conf_t *cf, ngx_centrifugo_main_conf_t *mcf,
 
     hcf->verifier.hmac_secret_key = hcf->token_hmac_secret_key;
     hcf->verifier.check = ngx_centrifugo_token_check;
+
+#if (NGX_CENTRIFUGO_TEST)
+    ngx_centrifugo_test_init_hub(hcf);
+#endif
 
     max = ngx_min(hcf->queue_max_size / 2,
                   ngx_centrifugo_hub_publication_max(hcf->log));

@@ -76,6 +76,12 @@ typedef struct {
     void                               *requests;
     ngx_queue_t                         clients;    /* of this worker */
     ngx_uint_t                          index;
+
+#if (NGX_CENTRIFUGO_TEST)
+    ngx_msec_t                          test_engine_delay;
+    size_t                              test_log;
+    size_t                              test_control;
+#endif
 } ngx_centrifugo_hub_conf_t;
 
 typedef enum {
@@ -84,6 +90,11 @@ typedef enum {
     NGX_CENTRIFUGO_ENDPOINT_API,
     NGX_CENTRIFUGO_ENDPOINT_HEALTH,
     NGX_CENTRIFUGO_ENDPOINT_METRICS
+#if (NGX_CENTRIFUGO_TEST)
+    ,
+    NGX_CENTRIFUGO_ENDPOINT_TEST,
+    NGX_CENTRIFUGO_ENDPOINT_ECHO
+#endif
 } ngx_centrifugo_endpoint_e;
 
 /* cmd->post of a directive that makes a location an endpoint */

@@ -100,7 +100,7 @@ zones_init_hub(ngx_shm_zone_t *zone, void *data)
     ngx_centrifugo_hub_conf_t  *old = data;
 
     void                       *mem;
-    size_t                      size;
+    size_t                      size, control;
     u_char                      seed[32];
     ngx_uint_t                  slots;
     ngx_centrifugo_hub_conf_t  *hcf;
@@ -139,9 +139,14 @@ zones_init_hub(ngx_shm_zone_t *zone, void *data)
     mem = zones_take_all((ngx_slab_pool_t *) zone->shm.addr, &size);
 
     if (mem) {
-        hcf->hub.shm = ngx_centrifugo_hub_format(mem, size, hcf->log,
-                                     ngx_centrifugo_hub_control_size(hcf->log),
-                                     slots, seed);
+        control = ngx_centrifugo_hub_control_size(hcf->log);
+
+#if (NGX_CENTRIFUGO_TEST)
+        control = hcf->test_control ? hcf->test_control : control;
+#endif
+
+        hcf->hub.shm = ngx_centrifugo_hub_format(mem, size, hcf->log, control,
+                                                 slots, seed);
     }
 
     if (hcf->hub.shm == NULL) {

@@ -275,6 +275,14 @@ ngx_int_t ngx_centrifugo_control_read(ngx_centrifugo_hub_t *hub,
 /* bytes of the largest message that can be sent */
 size_t ngx_centrifugo_control_max(ngx_centrifugo_hub_t *hub);
 
+#if (NGX_CENTRIFUGO_TEST)
+
+/* Wipes a shard, or all (NGX_CENTRIFUGO_TO_ALL). */
+void ngx_centrifugo_hub_test_wipe(ngx_centrifugo_hub_t *hub,
+    ngx_uint_t shard);
+
+#endif
+
 /* 1 when the worker of a slot and generation can still answer */
 ngx_uint_t ngx_centrifugo_hub_alive(ngx_centrifugo_hub_t *hub,
     ngx_uint_t slot, uint32_t generation);

@@ -43,6 +43,9 @@ typedef struct {
     ngx_centrifugo_lock_t     housekeeper;      /* held by one worker */
     uint32_t                  housekeeper_slot; /* who it is or was */
     uint32_t                  unused;
+#if (NGX_CENTRIFUGO_TEST)
+    uint64_t                  test;             /* passes of a fault point */
+#endif
     ngx_centrifugo_bell_t     bells[NGX_CENTRIFUGO_BELLS];
     ngx_centrifugo_slot_t     slots[NGX_CENTRIFUGO_SLOTS];
 } ngx_centrifugo_registry_t;

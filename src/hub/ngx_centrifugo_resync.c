@@ -129,3 +129,24 @@ ngx_centrifugo_hub_resync_end(ngx_centrifugo_hub_t *hub)
 
     return hub->resync ? NGX_AGAIN : NGX_OK;
 }
+
+
+#if (NGX_CENTRIFUGO_TEST)
+
+void
+ngx_centrifugo_hub_test_wipe(ngx_centrifugo_hub_t *hub, ngx_uint_t shard)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < hub->shm->shards; i++) {
+
+        if ((shard == NGX_CENTRIFUGO_TO_ALL || shard == i)
+            && ngx_centrifugo_shard_lock(hub, i) == NGX_OK)
+        {
+            ngx_centrifugo_shard_wipe(hub, i);
+            ngx_centrifugo_shard_unlock(hub, i);
+        }
+    }
+}
+
+#endif

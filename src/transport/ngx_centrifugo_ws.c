@@ -8,6 +8,10 @@
 #include "../client/ngx_centrifugo_timer.h"
 #include "../protocol/ngx_centrifugo_utf8.h"
 
+#if (NGX_CENTRIFUGO_TEST)
+#include "../test/ngx_centrifugo_test.h"
+#endif
+
 
 #define WS_READ_SIZE   (32 * 1024)
 #define WS_WRITE_SIZE  (16 * 1024)
@@ -28,6 +32,7 @@ static void ws_read_handler(ngx_event_t *rev);
 static void ws_write_handler(ngx_event_t *wev);
 static void ws_read(ngx_centrifugo_ws_t *ws);
 static ngx_int_t ws_input(ngx_centrifugo_ws_t *ws, u_char *p, u_char *last);
+static size_t ws_limit(ngx_centrifugo_ws_t *ws);
 static ngx_int_t ws_frames(ngx_centrifugo_ws_t *ws, u_char **pos, u_char *end);
 static ngx_int_t ws_frame(ngx_centrifugo_ws_t *ws,
     ngx_centrifugo_ws_frame_t *frame);
@@ -35,6 +40,9 @@ static ngx_int_t ws_message(ngx_centrifugo_ws_t *ws, u_char *data,
     size_t len);
 static ngx_int_t ws_peer_close(ngx_centrifugo_ws_t *ws,
     ngx_centrifugo_ws_frame_t *frame);
+#if (NGX_CENTRIFUGO_TEST)
+static void ws_echo(ngx_centrifugo_ws_t *ws, u_char *data, size_t len);
+#endif
 static void ws_fail(ngx_centrifugo_ws_t *ws, ngx_uint_t code);
 static void ws_control(ngx_centrifugo_ws_t *ws, ngx_uint_t opcode,
     u_char *data, size_t len);
@@ -64,7 +72,7 @@ static ngx_msec_t  ws_drain_end;    /* no session is left after it */
 
 
 void
-ngx_centrifugo_ws_start(ngx_connection_t *c, ngx_centrifugo_hub_conf_t *hcf,
+ngx_centrifugo_ws_start(ngx_connection_t *c, ngx_centrifugo_loc_conf_t *lcf,
     const ngx_str_t *early)
 {
     ngx_centrifugo_ws_t  *ws;
@@ -79,7 +87,7 @@ ngx_centrifugo_ws_start(ngx_connection_t *c, ngx_centrifugo_hub_conf_t *hcf,
     ws->connection = c;
     ws->client.transport = &ws_transport;
     ws->client.codec = &ngx_centrifugo_codec_json;
-    ws->client.hcf = hcf;
+    ws->client.hcf = lcf->hub;
     ws->client.log = c->log;
 
     if (ngx_centrifugo_client_init(&ws->client) != NGX_OK) {
@@ -96,6 +104,13 @@ ngx_centrifugo_ws_start(ngx_connection_t *c, ngx_centrifugo_hub_conf_t *hcf,
         /* a write that waits is tried again from another buffer */
 
         SSL_set_mode(c->ssl->connection, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    }
+#endif
+
+#if (NGX_CENTRIFUGO_TEST)
+    if (lcf->endpoint->kind == NGX_CENTRIFUGO_ENDPOINT_ECHO) {
+        ws->echo = 1;
+        ngx_centrifugo_timer_set(&ws->client, NGX_CENTRIFUGO_DUE_STALE, 0);
     }
 #endif
 
@@ -283,6 +298,19 @@ ws_input(ngx_centrifugo_ws_t *ws, u_char *p, u_char *last)
 }
 
 
+static size_t
+ws_limit(ngx_centrifugo_ws_t *ws)
+{
+#if (NGX_CENTRIFUGO_TEST)
+    if (ws->echo) {
+        return NGX_CENTRIFUGO_ECHO_LIMIT;
+    }
+#endif
+
+    return ws->client.hcf->message_size_limit;
+}
+
+
 /*
  * All whole frames in [*pos, end).  NGX_OK: *pos is behind the last one taken;
  * NGX_ERROR: the session is over.
@@ -300,8 +328,7 @@ ws_frames(ngx_centrifugo_ws_t *ws, u_char **pos, u_char *end)
 
         rc = ngx_centrifugo_ws_parse(pos, end, ws->fragmented,
                                   ngx_centrifugo_buf_len(&ws->message),
-                                  ws->client.hcf->message_size_limit, &frame,
-                                  &need, &code);
+                                  ws_limit(ws), &frame, &need, &code);
 
         if (rc == NGX_AGAIN) {
             return NGX_OK;
@@ -405,12 +432,45 @@ ws_message(ngx_centrifugo_ws_t *ws, u_char *data, size_t len)
         return NGX_OK;
     }
 
+#if (NGX_CENTRIFUGO_TEST)
+    if (ws->echo) {
+        ws_echo(ws, data, len);
+        return NGX_OK;
+    }
+#endif
+
     if (ngx_centrifugo_client_message(&ws->client, data, len) == NGX_AGAIN) {
         ws->paused = 1;
     }
 
     return NGX_OK;
 }
+
+
+#if (NGX_CENTRIFUGO_TEST)
+
+static void
+ws_echo(ngx_centrifugo_ws_t *ws, u_char *data, size_t len)
+{
+    u_char                  *p;
+    ngx_centrifugo_frame_t  *frame;
+
+    frame = ngx_centrifugo_frame_create(data, len);
+
+    if (frame) {
+        p = ngx_centrifugo_ws_header(frame->data,
+                                     ws->text ? NGX_CENTRIFUGO_WS_TEXT
+                                              : NGX_CENTRIFUGO_WS_BINARY,
+                                     len);
+        frame->head = (uint16_t) (frame->data - p);
+
+        (void) ngx_centrifugo_queue_push(&ws->client.queue, frame);
+        ngx_centrifugo_frame_release(frame);
+        ngx_centrifugo_delivery_send(&ws->client);
+    }
+}
+
+#endif
 
 
 /*

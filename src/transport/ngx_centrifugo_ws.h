@@ -26,6 +26,9 @@ typedef struct {
     unsigned                  peer_closed:1;
     unsigned                  ended:1;      /* to be destroyed */
     unsigned                  draining:1;
+#if (NGX_CENTRIFUGO_TEST)
+    unsigned                  echo:1;       /* messages come back */
+#endif
 } ngx_centrifugo_ws_t;
 
 
@@ -38,7 +41,7 @@ ngx_int_t ngx_centrifugo_ws_handler(ngx_http_request_t *r);
  * fails.
  */
 void ngx_centrifugo_ws_start(ngx_connection_t *c,
-    ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *early);
+    ngx_centrifugo_loc_conf_t *lcf, const ngx_str_t *early);
 
 
 #endif /* _NGX_CENTRIFUGO_WS_H_INCLUDED_ */

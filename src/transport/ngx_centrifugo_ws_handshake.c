@@ -21,7 +21,7 @@ typedef struct {
 typedef struct {
     ngx_event_t                 event;
     ngx_http_request_t         *request;
-    ngx_centrifugo_hub_conf_t  *hcf;
+    ngx_centrifugo_loc_conf_t  *lcf;
 } handshake_detach_t;
 
 
@@ -501,8 +501,7 @@ handshake_write_handler(ngx_http_request_t *r)
 static ngx_int_t
 handshake_post(ngx_http_request_t *r)
 {
-    handshake_detach_t         *d;
-    ngx_centrifugo_loc_conf_t  *lcf;
+    handshake_detach_t  *d;
 
     d = malloc(sizeof(handshake_detach_t));
     if (d == NULL) {
@@ -511,10 +510,8 @@ handshake_post(ngx_http_request_t *r)
 
     ngx_memzero(d, sizeof(handshake_detach_t));
 
-    lcf = ngx_http_get_module_loc_conf(r, ngx_centrifugo_module);
-
     d->request = r;
-    d->hcf = lcf->hub;
+    d->lcf = ngx_http_get_module_loc_conf(r, ngx_centrifugo_module);
     d->event.handler = handshake_detach_handler;
     d->event.data = d;
     d->event.log = r->connection->log;
@@ -536,11 +533,11 @@ handshake_detach_handler(ngx_event_t *ev)
     handshake_detach_t         *d;
     ngx_http_request_t         *r;
     ngx_http_connection_t      *hc;
-    ngx_centrifugo_hub_conf_t  *hcf;
+    ngx_centrifugo_loc_conf_t  *lcf;
 
     d = ev->data;
     r = d->request;
-    hcf = d->hcf;
+    lcf = d->lcf;
 
     free(d);
 
@@ -573,7 +570,7 @@ handshake_detach_handler(ngx_event_t *ev)
 
     handshake_free_buffers(c, hc);
 
-    ngx_centrifugo_ws_start(c, hcf, &early);
+    ngx_centrifugo_ws_start(c, lcf, &early);
 
     free(early.data);
 }

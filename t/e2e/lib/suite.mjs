@@ -12,6 +12,7 @@ import { held, Server } from './server.mjs';
  * suite(name, {concurrency, timeout}, async (s) => { ... })
  *
  * s.start(options)  a running Server, ended and judged with the suite
+ * s.done(server)    it has been finished already
  * s.it(name, fn)    a case; up to `concurrency` of them run at a time
  * s.all()           waits for the cases so far
  * s.serial(name,fn) a case that runs alone, after those before it
@@ -33,6 +34,12 @@ export function suite(name, { concurrency = 1, timeout = 120000 }, body) {
 
                 servers.push(server);
                 return server.start();
+            },
+
+            /* one that was ended and judged by its case */
+
+            done(server) {
+                servers.splice(servers.indexOf(server), 1);
             },
 
             it(title, fn, limit = 30000) {

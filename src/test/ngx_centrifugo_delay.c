@@ -1,0 +1,245 @@
+/*
+ * An engine and an authenticator that answer late, by the real ones.
+ */
+
+#include "ngx_centrifugo_test.h"
+#include "../broker/ngx_centrifugo_broker.h"
+#include "../client/ngx_centrifugo_worker.h"
+
+
+typedef struct {
+    ngx_event_t                   event;
+    ngx_queue_t                   link;
+    ngx_centrifugo_hub_conf_t    *hcf;
+    ngx_centrifugo_verifier_t    *verifier;
+    ngx_centrifugo_publish_t      pub;
+    ngx_centrifugo_completion_t   done;
+    ngx_centrifugo_verified_t     verified;
+    ngx_uint_t                    subscribe;
+    ngx_str_t                     text;     /* channel or token */
+    u_char                        bytes[1];
+} delay_t;
+
+
+static ngx_int_t delay_init_worker(ngx_centrifugo_hub_conf_t *hcf);
+static void delay_exit_worker(ngx_centrifugo_hub_conf_t *hcf);
+static void delay_publish(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_centrifugo_publish_t *pub,
+    const ngx_centrifugo_completion_t *done);
+static void delay_subscribe(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_str_t *channel, const ngx_centrifugo_completion_t *done);
+static void delay_unsubscribe(ngx_centrifugo_channel_t *channel);
+static delay_t *delay_add(ngx_msec_t delay, size_t size);
+static u_char *delay_copy(u_char *p, ngx_str_t *dst, const ngx_str_t *src);
+static void delay_handler(ngx_event_t *ev);
+
+
+static const ngx_centrifugo_engine_t  delay_engine = {
+    ngx_string("delay"),
+    delay_init_worker,
+    delay_exit_worker,
+    delay_publish,
+    delay_subscribe,
+    delay_unsubscribe
+};
+
+static ngx_queue_t  delay_list;
+
+
+const void *
+ngx_centrifugo_test_engine(ngx_centrifugo_hub_conf_t *hcf, const void *engine)
+{
+    if (delay_list.next == NULL) {
+        ngx_queue_init(&delay_list);
+    }
+
+    return hcf->test_engine_delay ? &delay_engine : engine;
+}
+
+
+static ngx_int_t
+delay_init_worker(ngx_centrifugo_hub_conf_t *hcf)
+{
+    return ngx_centrifugo_engine_memory.init_worker(hcf);
+}
+
+
+static void
+delay_exit_worker(ngx_centrifugo_hub_conf_t *hcf)
+{
+    delay_t      *d;
+    ngx_queue_t  *q, *next;
+
+    /* what is under way is told, once */
+
+    for (q = ngx_queue_head(&delay_list);
+         q != ngx_queue_sentinel(&delay_list);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        d = ngx_queue_data(q, delay_t, link);
+
+        if (d->hcf == hcf) {
+            ngx_queue_remove(&d->link);
+            ngx_del_timer(&d->event);
+            d->done.handler(d->done.handle, NGX_CENTRIFUGO_ENGINE_RETRY,
+                            NULL);
+            free(d);
+        }
+    }
+
+    ngx_centrifugo_engine_memory.exit_worker(hcf);
+}
+
+
+static void
+delay_publish(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_centrifugo_publish_t *pub,
+    const ngx_centrifugo_completion_t *done)
+{
+    u_char   *p;
+    delay_t  *d;
+
+    d = delay_add(hcf->test_engine_delay, pub->channel.len + pub->data.len
+                                          + pub->info.len);
+    if (d == NULL) {
+        done->handler(done->handle, NGX_CENTRIFUGO_ENGINE_RETRY, NULL);
+        return;
+    }
+
+    d->hcf = hcf;
+    d->done = *done;
+    d->pub.json = pub->json;
+
+    p = delay_copy(d->bytes, &d->pub.channel, &pub->channel);
+    p = delay_copy(p, &d->pub.data, &pub->data);
+    (void) delay_copy(p, &d->pub.info, &pub->info);
+}
+
+
+static void
+delay_subscribe(ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *channel,
+    const ngx_centrifugo_completion_t *done)
+{
+    delay_t  *d;
+
+    d = delay_add(hcf->test_engine_delay, channel->len);
+    if (d == NULL) {
+        done->handler(done->handle, NGX_CENTRIFUGO_ENGINE_RETRY, NULL);
+        return;
+    }
+
+    d->hcf = hcf;
+    d->done = *done;
+    d->subscribe = 1;
+    (void) delay_copy(d->bytes, &d->text, channel);
+}
+
+
+static void
+delay_unsubscribe(ngx_centrifugo_channel_t *channel)
+{
+    ngx_centrifugo_engine_memory.unsubscribe(channel);
+}
+
+
+static void
+delay_check(ngx_centrifugo_verifier_t *verifier,
+    ngx_centrifugo_arena_t *arena, const ngx_str_t *token,
+    const ngx_centrifugo_verified_t *done)
+{
+    delay_t                 *d;
+    ngx_centrifugo_token_t   none;
+
+    d = delay_add(verifier->delay, token->len);
+    if (d == NULL) {
+        ngx_memzero(&none, sizeof(none));
+        none.reason = "no memory";
+        done->handler(done->handle, NGX_CENTRIFUGO_TOKEN_ERROR, &none);
+        return;
+    }
+
+    d->verifier = verifier;
+    d->verified = *done;
+    (void) delay_copy(d->bytes, &d->text, token);
+}
+
+
+void
+ngx_centrifugo_test_init_hub(ngx_centrifugo_hub_conf_t *hcf)
+{
+    ngx_conf_init_msec_value(hcf->test_engine_delay, 0);
+    ngx_conf_init_msec_value(hcf->verifier.delay, 0);
+    ngx_conf_init_size_value(hcf->test_log, 0);
+    ngx_conf_init_size_value(hcf->test_control, 0);
+
+    if (hcf->verifier.delay) {
+        hcf->verifier.check = delay_check;
+    }
+
+    if (hcf->test_log) {
+        hcf->log = hcf->test_log;
+    }
+}
+
+
+static delay_t *
+delay_add(ngx_msec_t delay, size_t size)
+{
+    delay_t  *d;
+
+    d = calloc(1, sizeof(delay_t) + size);
+    if (d == NULL) {
+        return NULL;
+    }
+
+    d->event.handler = delay_handler;
+    d->event.data = d;
+    d->event.log = ngx_cycle->log;
+    d->event.cancelable = 1;
+
+    ngx_queue_insert_tail(&delay_list, &d->link);
+    ngx_add_timer(&d->event, delay);
+
+    return d;
+}
+
+
+static u_char *
+delay_copy(u_char *p, ngx_str_t *dst, const ngx_str_t *src)
+{
+    dst->data = p;
+    dst->len = src->len;
+
+    return src->len ? ngx_cpymem(p, src->data, src->len) : p;
+}
+
+
+static void
+delay_handler(ngx_event_t *ev)
+{
+    delay_t                 *d;
+    ngx_centrifugo_arena_t   arena;
+
+    d = ev->data;
+    ngx_queue_remove(&d->link);
+
+    if (d->verifier) {
+        ngx_centrifugo_arena_init(&arena, 4096);
+        ngx_centrifugo_token_check(d->verifier, &arena, &d->text,
+                                   &d->verified);
+        ngx_centrifugo_arena_free(&arena);
+
+    } else if (d->subscribe) {
+        ngx_centrifugo_engine_memory.subscribe(d->hcf, &d->text, &d->done);
+
+    } else {
+        ngx_centrifugo_engine_memory.publish(d->hcf, &d->pub, &d->done);
+
+        /* nobody else does it when the publisher is gone */
+
+        ngx_centrifugo_worker_wake(d->hcf);
+    }
+
+    free(d);
+}
