@@ -83,6 +83,10 @@ static ngx_centrifugo_bounds_t  ngx_centrifugo_queue_bounds = {
     4096, 1024 * 1024 * 1024, "a size from 4k to 1024m, such as 1m"
 };
 
+static ngx_centrifugo_bounds_t  ngx_centrifugo_memory_bounds = {
+    1024 * 1024, (ngx_uint_t) 1 << 40, "a size from 1m, such as 256m"
+};
+
 static ngx_centrifugo_bounds_t  ngx_centrifugo_limit_bounds = {
     1, 1000000, "a number from 1 to 1000000, such as 128"
 };
@@ -120,6 +124,13 @@ static ngx_command_t  ngx_centrifugo_commands[] = {
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
+
+    { ngx_string("centrifugo_queue_memory"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_centrifugo_conf_size,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_centrifugo_main_conf_t, queue_memory),
+      &ngx_centrifugo_memory_bounds },
 
     { ngx_string("namespace"),
       NGX_CENTRIFUGO_HUB_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
@@ -243,6 +254,7 @@ ngx_centrifugo_init_module(ngx_cycle_t *cycle)
     }
 
     ngx_centrifugo_zones_bells(cycle, mcf);
+    ngx_centrifugo_zones_replace(cycle, mcf);
 
     return NGX_OK;
 }

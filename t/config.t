@@ -154,6 +154,12 @@ bad('a pong after the next ping', hub('ping_interval 5s;', 'pong_timeout 5s;'),
 bad('publications larger than half a queue',
     hub('queue_max_size 64k;', 'publication_max_size 33k;'),
     qr/more than half of queue_max_size: write at most 32768/);
+good('centrifugo_queue_memory', 'centrifugo_queue_memory 1m;' . hub());
+bad('centrifugo_queue_memory 100k', 'centrifugo_queue_memory 100k;' . hub(),
+    qr/a size from 1m, such as 256m/);
+bad('queue_max_size over centrifugo_queue_memory',
+    'centrifugo_queue_memory 1m;' . hub('queue_max_size 2m;'),
+    qr/write "centrifugo_queue_memory 8388608;" or more/);
 bad('publications larger than an eighth of the log',
     'centrifugo_hub main { zone 4m; publication_max_size 200k; }',
     qr/does not fit into an eighth of the log/);

@@ -130,6 +130,8 @@ ngx_centrifugo_metrics_handler(ngx_http_request_t *r)
     metrics_value(&b, name, "centrifugo_hub_zone_used_bytes",
                   ",kind=\"control\"", stat.control);
     metrics_value(&b, name, "centrifugo_hub_zone_used_bytes",
+                  ",kind=\"tables\"", stat.tables);
+    metrics_value(&b, name, "centrifugo_hub_zone_used_bytes",
                   ",kind=\"channels\"", stat.channel_bytes);
     metrics_line(&b, name, "centrifugo_hub_zone_free_bytes", "gauge", "",
                  stat.pages_free * NGX_CENTRIFUGO_PAGE);

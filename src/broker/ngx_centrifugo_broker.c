@@ -19,6 +19,13 @@ typedef struct {
     ngx_rbtree_node_t    sentinel;
     time_t               warned;
 
+    /* the publication that is being delivered */
+    ngx_centrifugo_channel_t      *current;     /* NULL: none */
+    ngx_queue_t                    mark;        /* in its subscriptions */
+    ngx_centrifugo_entry_t         entry;
+    ngx_centrifugo_publication_t   pub;
+    ngx_centrifugo_client_info_t   info;
+
     /* putting channels back after a wipe */
     uint64_t             walk_id;
     uint64_t             walk_limit;
@@ -37,6 +44,8 @@ typedef struct {
 static ngx_centrifugo_channel_t *broker_find(ngx_centrifugo_hub_conf_t *hcf,
     uint64_t id);
 static ngx_uint_t broker_wanted(ngx_centrifugo_hub_t *hub, uint64_t id);
+static ngx_int_t broker_next(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log);
+static void broker_delivered(broker_table_t *table);
 static void broker_overrun(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log);
 static ngx_int_t broker_resync(ngx_centrifugo_hub_conf_t *hcf,
     ngx_log_t *log);
@@ -187,61 +196,113 @@ ngx_int_t
 ngx_centrifugo_broker_poll(ngx_centrifugo_hub_conf_t *hcf,
     ngx_centrifugo_deliver_pt deliver, ngx_uint_t budget, ngx_log_t *log)
 {
-    ngx_uint_t                     appends;
-    ngx_centrifugo_entry_t         entry;
-    ngx_centrifugo_channel_t      *ch;
-    ngx_centrifugo_publication_t   pub;
-    ngx_centrifugo_client_info_t   info;
+    ngx_int_t        rc;
+    broker_table_t  *table;
 
-    appends = 0;
+    table = hcf->channels;
 
-    while (appends < budget) {
+    while (budget) {
 
-        switch (ngx_centrifugo_hub_read(&hcf->hub, &entry)) {
+        if (table->current == NULL) {
+            budget--;
 
-        case NGX_OK:
-            break;
+            rc = broker_next(hcf, log);
 
-        case NGX_DONE:
-            return broker_resync(hcf, log);
+            if (rc == NGX_DONE) {
+                return broker_resync(hcf, log);
+            }
 
-        case NGX_AGAIN:
-            appends++;
-            continue;
+            if (rc == NGX_ERROR) {
+                return NGX_AGAIN;
+            }
 
-        case NGX_DECLINED:
-            broker_overrun(hcf, log);
-            appends++;
-            continue;
+            if (rc == NGX_AGAIN || budget == 0) {
+                continue;
+            }
+        }
 
-        default:
+        rc = deliver(table->current, table->entry.pos, &table->pub,
+                     &table->mark, &budget);
+
+        if (rc == NGX_AGAIN) {
             return NGX_AGAIN;
         }
 
-        appends++;
-
-        ch = entry.name.len ? ngx_centrifugo_broker_channel(hcf, &entry.name)
-                            : broker_find(hcf, entry.channel);
-
-        if (ch == NULL) {
-            continue;
-        }
-
-        ngx_memzero(&pub, sizeof(ngx_centrifugo_publication_t));
-        pub.data = entry.data;
-        pub.json = entry.json;
-        pub.offset = entry.offset;
-
-        if (entry.info.len
-            && ngx_centrifugo_broker_unpack_info(&entry.info, &info) == NGX_OK)
-        {
-            pub.info = &info;
-        }
-
-        appends += deliver(ch, entry.pos, &pub);
+        broker_delivered(table);
     }
 
     return NGX_AGAIN;
+}
+
+
+/*
+ * The next publication for a channel of this worker becomes the current one:
+ * NGX_OK.  NGX_AGAIN: that was nothing to deliver; NGX_DONE: nothing is left;
+ * NGX_ERROR: no memory, the entry stays in the log.
+ */
+
+static ngx_int_t
+broker_next(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
+{
+    ngx_int_t                  rc;
+    broker_table_t            *table;
+    ngx_centrifugo_entry_t    *entry;
+    ngx_centrifugo_channel_t  *ch;
+
+    table = hcf->channels;
+    entry = &table->entry;
+
+    rc = ngx_centrifugo_hub_read(&hcf->hub, entry);
+
+    if (rc == NGX_DECLINED) {
+        broker_overrun(hcf, log);
+        return NGX_AGAIN;
+    }
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    ch = entry->name.len ? ngx_centrifugo_broker_channel(hcf, &entry->name)
+                         : broker_find(hcf, entry->channel);
+
+    if (ch == NULL) {
+        return NGX_AGAIN;
+    }
+
+    ngx_memzero(&table->pub, sizeof(ngx_centrifugo_publication_t));
+    table->pub.data = entry->data;
+    table->pub.json = entry->json;
+    table->pub.offset = entry->offset;
+
+    if (entry->info.len
+        && ngx_centrifugo_broker_unpack_info(&entry->info, &table->info)
+           == NGX_OK)
+    {
+        table->pub.info = &table->info;
+    }
+
+    /* the channel stays, even if it loses its last subscription meanwhile */
+
+    ch->count++;
+    table->current = ch;
+    table->mark.next = NULL;
+
+    return NGX_OK;
+}
+
+
+static void
+broker_delivered(broker_table_t *table)
+{
+    ngx_centrifugo_channel_t  *ch;
+
+    ch = table->current;
+    table->current = NULL;
+
+    if (--ch->count == 0) {
+        ngx_centrifugo_engine(ch->hcf)->unsubscribe(ch);
+    }
 }
 
 

@@ -79,12 +79,15 @@ typedef struct {
 
 /*
  * The way of a publication to subscribers: appends it to the queues of the
- * channel's subscriptions, except those that begin after `pos`.  Returns how
- * many there were.
+ * channel's subscriptions, except those that begin after `pos`, until the
+ * *budget of appends is used up, which is at least 1.  NGX_OK: all have it;
+ * NGX_AGAIN: call again for the rest, with the same publication.  `mark` keeps
+ * the place in the channel's list; its `next` is NULL at the first call.
  */
-typedef ngx_uint_t (*ngx_centrifugo_deliver_pt)(
+typedef ngx_int_t (*ngx_centrifugo_deliver_pt)(
     ngx_centrifugo_channel_t *channel, uint64_t pos,
-    const ngx_centrifugo_publication_t *pub);
+    const ngx_centrifugo_publication_t *pub, ngx_queue_t *mark,
+    ngx_uint_t *budget);
 
 
 extern const ngx_centrifugo_engine_t  ngx_centrifugo_engine_memory;
@@ -107,9 +110,10 @@ ngx_centrifugo_channel_t *ngx_centrifugo_broker_channel_add(
 void ngx_centrifugo_broker_channel_free(ngx_centrifugo_channel_t *channel);
 
 /*
- * Reads the log of a hub and delivers, until about `budget` appends are done
- * (at least one publication).  NGX_OK: nothing is left; NGX_AGAIN: more is
- * there, call again after the writes.
+ * Reads the log of a hub and delivers, until `budget` appends are done or
+ * entries passed over; it may stop between two subscribers of one channel.
+ * NGX_OK: nothing is left; NGX_AGAIN: more is there, call again after the
+ * writes.
  */
 ngx_int_t ngx_centrifugo_broker_poll(ngx_centrifugo_hub_conf_t *hcf,
     ngx_centrifugo_deliver_pt deliver, ngx_uint_t budget, ngx_log_t *log);

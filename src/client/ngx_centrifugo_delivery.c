@@ -1,8 +1,13 @@
 #include "ngx_centrifugo_delivery.h"
 #include "ngx_centrifugo_timer.h"
+#include "ngx_centrifugo_worker.h"
+
+#include <time.h>
 
 
 #define DELIVERY_WRITES  512        /* of one turn of the event loop */
+#define DELIVERY_TIME    5000000    /* ns, of the same */
+#define DELIVERY_CHECK   16         /* writes between two looks at the clock */
 
 
 static ngx_centrifugo_frame_t *delivery_frame(
@@ -12,14 +17,27 @@ static ngx_centrifugo_frame_t *delivery_frame(
     const ngx_centrifugo_publication_t *pub);
 
 
+static void delivery_slow(ngx_centrifugo_client_t *client, const char *why);
+static int64_t delivery_now(void);
+
+
 static ngx_queue_t           delivery_dirty;
 static ngx_centrifugo_buf_t  delivery_buf;
+static size_t                delivery_memory;   /* for all frames */
 
 
 void
-ngx_centrifugo_delivery_init(void)
+ngx_centrifugo_delivery_init(size_t memory)
 {
     ngx_queue_init(&delivery_dirty);
+    delivery_memory = memory;
+}
+
+
+ngx_uint_t
+ngx_centrifugo_delivery_over(void)
+{
+    return ngx_centrifugo_frame_bytes() > delivery_memory;
 }
 
 
@@ -39,22 +57,27 @@ ngx_centrifugo_delivery_append(ngx_centrifugo_client_t *client,
     }
 
     if (client->queue.bytes > client->hcf->queue_max_size) {
-        ngx_centrifugo_hub_add(&client->hcf->hub, NGX_CENTRIFUGO_COUNT_SLOW,
-                               1);
-        ngx_centrifugo_client_close(client, &ngx_centrifugo_disconnect_slow,
-                                    "its queue is over queue_max_size");
+        delivery_slow(client, "its queue is over queue_max_size");
         return;
     }
 
     if (client->dirty.next == NULL) {
         ngx_queue_insert_tail(&delivery_dirty, &client->dirty);
     }
+
+    if (ngx_centrifugo_delivery_over()) {
+
+        /* its turn ends with a look at who has the most */
+
+        ngx_centrifugo_worker_post();
+    }
 }
 
 
-ngx_uint_t
+ngx_int_t
 ngx_centrifugo_delivery_publication(ngx_centrifugo_channel_t *channel,
-    uint64_t pos, const ngx_centrifugo_publication_t *pub)
+    uint64_t pos, const ngx_centrifugo_publication_t *pub, ngx_queue_t *mark,
+    ngx_uint_t *budget)
 {
     ngx_uint_t                      n;
     ngx_queue_t                    *q, *next;
@@ -67,14 +90,26 @@ ngx_centrifugo_delivery_publication(ngx_centrifugo_channel_t *channel,
     frame = NULL;
     codec = NULL;
 
-    /* a client that is closed below may be the channel's last */
+    if (mark->next) {
+        q = ngx_queue_next(mark);
+        ngx_queue_remove(mark);
+        mark->next = NULL;
 
-    channel->count++;
+    } else {
+        q = ngx_queue_head(&channel->subscriptions);
+    }
 
-    for (q = ngx_queue_head(&channel->subscriptions);
+    for ( /* void */ ;
          q != ngx_queue_sentinel(&channel->subscriptions);
          q = next)
     {
+        if (*budget == 0) {
+            ngx_queue_insert_tail(q, mark);
+            break;
+        }
+
+        (*budget)--;
+
         next = ngx_queue_next(q);
         sub = ngx_queue_data(q, ngx_centrifugo_subscription_t, in_channel);
 
@@ -99,6 +134,13 @@ ngx_centrifugo_delivery_publication(ngx_centrifugo_channel_t *channel,
 
             codec = client->codec;
             frame = delivery_frame(codec, client->transport, channel, pub);
+
+            if (ngx_centrifugo_delivery_over()) {
+
+                /* what is made already is to be written first */
+
+                *budget = 0;
+            }
         }
 
         if (frame == NULL) {
@@ -119,11 +161,7 @@ ngx_centrifugo_delivery_publication(ngx_centrifugo_channel_t *channel,
     ngx_centrifugo_hub_add(&channel->hcf->hub, NGX_CENTRIFUGO_COUNT_DELIVERED,
                            n);
 
-    if (--channel->count == 0) {
-        ngx_centrifugo_engine(channel->hcf)->unsubscribe(channel);
-    }
-
-    return n;
+    return mark->next ? NGX_AGAIN : NGX_OK;
 }
 
 
@@ -155,14 +193,29 @@ delivery_frame(const ngx_centrifugo_codec_t *codec,
 ngx_int_t
 ngx_centrifugo_delivery_flush(void)
 {
+    int64_t                   end;
     ngx_uint_t                n;
     ngx_queue_t              *q;
     ngx_centrifugo_client_t  *client;
+
+    end = 0;
 
     for (n = 0; n < DELIVERY_WRITES; n++) {
 
         if (ngx_queue_empty(&delivery_dirty)) {
             return NGX_OK;
+        }
+
+        if (n % DELIVERY_CHECK == DELIVERY_CHECK - 1) {
+
+            /* few writes are not worth a look at the clock */
+
+            if (end == 0) {
+                end = delivery_now() + DELIVERY_TIME;
+
+            } else if (delivery_now() >= end) {
+                break;
+            }
         }
 
         q = ngx_queue_head(&delivery_dirty);
@@ -172,6 +225,80 @@ ngx_centrifugo_delivery_flush(void)
     }
 
     return ngx_queue_empty(&delivery_dirty) ? NGX_OK : NGX_AGAIN;
+}
+
+
+size_t
+ngx_centrifugo_delivery_longest(ngx_centrifugo_hub_conf_t *hcf)
+{
+    size_t                    longest;
+    ngx_queue_t              *q;
+    ngx_centrifugo_client_t  *client;
+
+    longest = 0;
+
+    for (q = ngx_queue_head(&hcf->clients);
+         q != ngx_queue_sentinel(&hcf->clients);
+         q = ngx_queue_next(q))
+    {
+        client = ngx_queue_data(q, ngx_centrifugo_client_t, link);
+
+        if (client->state != NGX_CENTRIFUGO_CLIENT_CLOSED) {
+            longest = ngx_max(longest, client->queue.bytes);
+        }
+    }
+
+    return longest;
+}
+
+
+ngx_uint_t
+ngx_centrifugo_delivery_shed(ngx_centrifugo_hub_conf_t *hcf, size_t least)
+{
+    ngx_uint_t                n;
+    ngx_queue_t              *q;
+    ngx_centrifugo_client_t  *client;
+
+    n = 0;
+
+    for (q = ngx_queue_head(&hcf->clients);
+         q != ngx_queue_sentinel(&hcf->clients)
+         && ngx_centrifugo_delivery_over();
+         q = ngx_queue_next(q))
+    {
+        client = ngx_queue_data(q, ngx_centrifugo_client_t, link);
+
+        if (client->state == NGX_CENTRIFUGO_CLIENT_CLOSED
+            || client->queue.bytes < least)
+        {
+            continue;
+        }
+
+        delivery_slow(client, "queues of its worker are over "
+                              "centrifugo_queue_memory");
+        n++;
+    }
+
+    return n;
+}
+
+
+static void
+delivery_slow(ngx_centrifugo_client_t *client, const char *why)
+{
+    ngx_centrifugo_hub_add(&client->hcf->hub, NGX_CENTRIFUGO_COUNT_SLOW, 1);
+    ngx_centrifugo_client_close(client, &ngx_centrifugo_disconnect_slow, why);
+}
+
+
+static int64_t
+delivery_now(void)
+{
+    struct timespec  ts;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (int64_t) ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
 

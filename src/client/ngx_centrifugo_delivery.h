@@ -10,8 +10,22 @@
 #include "ngx_centrifugo_client.h"
 
 
-/* Prepares the list of clients that have something to write. */
-void ngx_centrifugo_delivery_init(void);
+/*
+ * Prepares the list of clients that have something to write; `memory` are the
+ * bytes that all frames of this worker may take.
+ */
+void ngx_centrifugo_delivery_init(size_t memory);
+
+/*
+ * over: 1 while they take more.  longest: bytes of the longest queue of a
+ * hub's clients here, 0 when nothing waits.  shed: sends away by 3008 whoever
+ * has at least `least` bytes waiting, as long as they take more; returns how
+ * many it were.
+ */
+ngx_uint_t ngx_centrifugo_delivery_over(void);
+size_t ngx_centrifugo_delivery_longest(ngx_centrifugo_hub_conf_t *hcf);
+ngx_uint_t ngx_centrifugo_delivery_shed(ngx_centrifugo_hub_conf_t *hcf,
+    size_t least);
 
 /*
  * Appends a frame to a client's queue and puts it on the list.  A client whose
@@ -21,13 +35,14 @@ void ngx_centrifugo_delivery_append(ngx_centrifugo_client_t *client,
     ngx_centrifugo_frame_t *frame);
 
 /* ngx_centrifugo_deliver_pt: one publication to all its subscribers. */
-ngx_uint_t ngx_centrifugo_delivery_publication(
+ngx_int_t ngx_centrifugo_delivery_publication(
     ngx_centrifugo_channel_t *channel, uint64_t pos,
-    const ngx_centrifugo_publication_t *pub);
+    const ngx_centrifugo_publication_t *pub, ngx_queue_t *mark,
+    ngx_uint_t *budget);
 
 /*
- * Writes the queues of listed clients, up to a fixed number.  NGX_OK: the list
- * is empty; NGX_AGAIN: it is not.
+ * Writes the queues of listed clients, up to a fixed number or for 5 ms.
+ * NGX_OK: the list is empty; NGX_AGAIN: it is not.
  */
 ngx_int_t ngx_centrifugo_delivery_flush(void);
 

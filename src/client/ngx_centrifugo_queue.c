@@ -3,6 +3,7 @@
 
 #define QUEUE_FRAMES  15        /* of a block: 128 bytes with its link */
 #define QUEUE_SPARE   1024      /* blocks kept for the next frame */
+#define QUEUE_GATHER  256       /* frames in one gathered write */
 
 
 struct ngx_centrifugo_queue_block_s {
@@ -108,12 +109,34 @@ size_t
 ngx_centrifugo_queue_gather(ngx_centrifugo_queue_t *queue, u_char *p,
     size_t size)
 {
-    size_t                         n, len, skip;
-    ngx_uint_t                     i;
+    size_t         n, total;
+    ngx_uint_t     i, count;
+    struct iovec   iovs[QUEUE_GATHER];
+
+    n = 0;
+    count = ngx_centrifugo_queue_iovs(queue, iovs, QUEUE_GATHER, &total);
+
+    for (i = 0; i < count && n < size; i++) {
+        total = ngx_min(iovs[i].iov_len, size - n);
+        ngx_memcpy(p + n, iovs[i].iov_base, total);
+        n += total;
+    }
+
+    return n;
+}
+
+
+ngx_uint_t
+ngx_centrifugo_queue_iovs(ngx_centrifugo_queue_t *queue, struct iovec *iovs,
+    ngx_uint_t n, size_t *total)
+{
+    size_t                         skip;
+    ngx_uint_t                     i, k;
     ngx_centrifugo_frame_t        *frame;
     ngx_centrifugo_queue_block_t  *block;
 
-    n = 0;
+    *total = 0;
+    k = 0;
     skip = queue->sent;
     i = queue->head;
 
@@ -123,23 +146,24 @@ ngx_centrifugo_queue_gather(ngx_centrifugo_queue_t *queue, u_char *p,
              i < (block == queue->last ? queue->tail : QUEUE_FRAMES);
              i++)
         {
-            frame = block->frames[i];
-            len = ngx_centrifugo_frame_size(frame) - skip;
-
-            if (n + len > size) {
-                return n;
+            if (k == n) {
+                return k;
             }
 
-            ngx_memcpy(p + n, ngx_centrifugo_frame_start(frame) + skip, len);
+            frame = block->frames[i];
 
-            n += len;
+            iovs[k].iov_base = ngx_centrifugo_frame_start(frame) + skip;
+            iovs[k].iov_len = ngx_centrifugo_frame_size(frame) - skip;
+            *total += iovs[k].iov_len;
+
+            k++;
             skip = 0;
         }
 
         i = 0;
     }
 
-    return n;
+    return k;
 }
 
 

@@ -35,12 +35,18 @@ ngx_centrifugo_frame_t *ngx_centrifugo_queue_first(
 void ngx_centrifugo_queue_sent(ngx_centrifugo_queue_t *queue, size_t n);
 
 /*
- * Copies whole frames from the front into `p` until the next would not fit
- * into `size`; the first may be the rest of a frame.  Returns the bytes
- * copied, 0 when not even the first fits.
+ * Copies bytes from the front into `p`, at most `size`, of at most 256 frames;
+ * the last one may be cut.  Returns the bytes copied.
  */
 size_t ngx_centrifugo_queue_gather(ngx_centrifugo_queue_t *queue, u_char *p,
     size_t size);
+
+/*
+ * The first `n` frames, or as many as there are, without a copy: returns how
+ * many places of `iovs` are filled, with *total bytes.
+ */
+ngx_uint_t ngx_centrifugo_queue_iovs(ngx_centrifugo_queue_t *queue,
+    struct iovec *iovs, ngx_uint_t n, size_t *total);
 
 /* 1 when there is exactly one frame */
 ngx_uint_t ngx_centrifugo_queue_single(ngx_centrifugo_queue_t *queue);

@@ -8,6 +8,9 @@
 #define WORKER_TICK     1000        /* ms */
 #define WORKER_POLL     20          /* ms, of a slot without a bell */
 #define WORKER_APPENDS  4096        /* of one turn */
+#define WORKER_REPLACED 5000        /* ms, when its zone was made anew */
+#define WORKER_CLOSE    1500        /* ms, after drain_time for the peers' part
+                                       of the close */
 #define WORKER_LOST     1000        /* ms, within which clients of a worker
                                        that missed commands are sent away */
 
@@ -26,6 +29,8 @@ typedef struct {
     uint64_t                      reap_cursor;
     ngx_uint_t                    housekeeper;
     time_t                        warned;
+    ngx_msec_t                    drain;    /* since when it ends, or 0 */
+    time_t                        shed;     /* when that was logged */
 } worker_t;
 
 
@@ -39,6 +44,7 @@ static void worker_housekeeper(ngx_uint_t wanted);
 static void worker_find_dead(void);
 static void worker_reap_handler(ngx_event_t *ev);
 static void worker_gauges(void);
+static void worker_shed(void);
 
 
 static worker_t  worker;
@@ -76,7 +82,7 @@ ngx_centrifugo_worker_init(ngx_cycle_t *cycle, ngx_centrifugo_main_conf_t *mcf)
     worker.poll.cancelable = 1;
 
     ngx_centrifugo_timer_init(cycle->log);
-    ngx_centrifugo_delivery_init();
+    ngx_centrifugo_delivery_init(mcf->queue_memory);
 
     hcf = mcf->hubs.elts;
 
@@ -246,6 +252,41 @@ ngx_centrifugo_worker_ready(ngx_centrifugo_hub_conf_t *hcf)
 
 
 void
+ngx_centrifugo_worker_drain(ngx_centrifugo_hub_conf_t *hcf, ngx_msec_t *span,
+    ngx_msec_t *left)
+{
+    ngx_msec_t        all, gone;
+    ngx_core_conf_t  *ccf;
+
+    if (worker.drain == 0) {
+        worker.drain = ngx_max(ngx_current_msec, 1);
+    }
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(worker.cycle->conf_ctx,
+                                           ngx_core_module);
+    all = hcf->drain_time;
+
+    if (ngx_centrifugo_hub_replaced(&hcf->hub)) {
+        all = ngx_min(all, WORKER_REPLACED);
+    }
+
+    if (ccf->shutdown_timeout && ccf->shutdown_timeout < all + WORKER_CLOSE) {
+
+        /* NGINX cuts connections then */
+
+        all = (ccf->shutdown_timeout > 2 * WORKER_CLOSE)
+              ? ccf->shutdown_timeout - WORKER_CLOSE
+              : ccf->shutdown_timeout / 2;
+    }
+
+    gone = ngx_current_msec - worker.drain;
+
+    *span = (gone < all) ? all - gone : 0;
+    *left = (gone < all + WORKER_CLOSE) ? all + WORKER_CLOSE - gone : 0;
+}
+
+
+void
 ngx_centrifugo_worker_wake(ngx_centrifugo_hub_conf_t *hcf)
 {
     if (ngx_centrifugo_broker_wake(hcf)) {
@@ -317,6 +358,10 @@ worker_turn_handler(ngx_event_t *ev)
         more = 1;
     }
 
+    if (ngx_centrifugo_delivery_over()) {
+        worker_shed();
+    }
+
     if (more) {
         ngx_post_event(&worker.turn, &ngx_posted_next_events);
     }
@@ -378,6 +423,50 @@ worker_tick_handler(ngx_event_t *ev)
     }
 
     ngx_add_timer(&worker.tick, WORKER_TICK);
+}
+
+
+/*
+ * Frames take more memory than they may: those clients leave that have the
+ * most waiting, by halves of the longest queue, until there is room.
+ */
+
+static void
+worker_shed(void)
+{
+    size_t                        longest;
+    ngx_uint_t                    i, n;
+    ngx_centrifugo_hub_conf_t   **hcf;
+
+    hcf = worker.mcf->hubs.elts;
+    n = 0;
+
+    while (ngx_centrifugo_delivery_over()) {
+
+        longest = 0;
+
+        for (i = 0; i < worker.mcf->hubs.nelts; i++) {
+            longest = ngx_max(longest,
+                              ngx_centrifugo_delivery_longest(hcf[i]));
+        }
+
+        if (longest == 0) {
+            break;
+        }
+
+        for (i = 0; i < worker.mcf->hubs.nelts; i++) {
+            n += ngx_centrifugo_delivery_shed(hcf[i], longest / 2 + 1);
+        }
+    }
+
+    if (n && worker.shed != ngx_time()) {
+        worker.shed = ngx_time();
+
+        ngx_log_error(NGX_LOG_WARN, worker.cycle->log, 0,
+                      "centrifugo: messages waiting for clients of this "
+                      "worker take more than centrifugo_queue_memory, the "
+                      "%ui slowest are disconnected", n);
+    }
 }
 
 

@@ -26,6 +26,13 @@ void ngx_centrifugo_worker_wake(ngx_centrifugo_hub_conf_t *hcf);
 /* Writes to clients that got frames outside of a turn, soon. */
 void ngx_centrifugo_worker_post(void);
 
+/*
+ * For a session of a worker that ends: *span is within how many ms it has to
+ * be told so (3001), *left how many ms are left until none may be there.
+ */
+void ngx_centrifugo_worker_drain(ngx_centrifugo_hub_conf_t *hcf,
+    ngx_msec_t *span, ngx_msec_t *left);
+
 /* 1 while this worker may take new sessions: it has a slot. */
 ngx_uint_t ngx_centrifugo_worker_ready(ngx_centrifugo_hub_conf_t *hcf);
 

@@ -44,6 +44,8 @@ ngx_centrifugo_conf_create_main(ngx_conf_t *cf)
         return NULL;
     }
 
+    mcf->queue_memory = NGX_CONF_UNSET_SIZE;
+
     return mcf;
 }
 
@@ -705,12 +707,38 @@ ngx_centrifugo_conf_location(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 ngx_int_t
 ngx_centrifugo_conf_finish(ngx_conf_t *cf)
 {
+    size_t                        memory;
     ngx_int_t                     rc;
     ngx_uint_t                    i;
     ngx_centrifugo_loc_conf_t   **lcf;
+    ngx_centrifugo_hub_conf_t   **hcf;
     ngx_centrifugo_main_conf_t   *mcf;
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_centrifugo_module);
+
+    memory = 256 * 1024 * 1024;
+    hcf = mcf->hubs.elts;
+
+    for (i = 0; i < mcf->hubs.nelts; i++) {
+        if (hcf[i]->queue_max_size > mcf->queue_memory) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "queue_max_size %uz of hub \"%V\" is more than "
+                               "centrifugo_queue_memory %uz: write "
+                               "\"centrifugo_queue_memory %uz;\" or more in "
+                               "http", hcf[i]->queue_max_size, &hcf[i]->name,
+                               mcf->queue_memory, hcf[i]->queue_max_size * 4);
+            return NGX_ERROR;
+        }
+
+        memory = ngx_max(memory, hcf[i]->queue_max_size);
+    }
+
+    ngx_conf_init_size_value(mcf->queue_memory, memory);
+
+    if (ngx_centrifugo_zones_check(cf, mcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     lcf = mcf->locations.elts;
 
     for (i = 0; i < mcf->locations.nelts; i++) {

@@ -117,6 +117,7 @@ typedef struct {
                                         /* ngx_centrifugo_loc_conf_t * */
     ngx_shm_zone_t                     *registry_zone;
     ngx_centrifugo_registry_t          *registry;
+    size_t                              queue_memory;   /* of a worker */
 } ngx_centrifugo_main_conf_t;
 
 typedef struct {
@@ -175,6 +176,20 @@ ngx_centrifugo_channel_options_t *ngx_centrifugo_conf_channel(
 /* Adds the registry's zone (once) and that of a hub to the configuration. */
 ngx_int_t ngx_centrifugo_zones_add(ngx_conf_t *cf,
     ngx_centrifugo_main_conf_t *mcf, ngx_centrifugo_hub_conf_t *hcf);
+
+/*
+ * Refuses a reload with hubs in one process: NGINX would unmap zones from
+ * under the sessions it serves.  NGX_OK or NGX_ERROR, which is logged.
+ */
+ngx_int_t ngx_centrifugo_zones_check(ngx_conf_t *cf,
+    ngx_centrifugo_main_conf_t *mcf);
+
+/*
+ * Marks the zones of the old cycle that this one made anew, when nothing can
+ * fail any more: who is still in them leaves soon.
+ */
+void ngx_centrifugo_zones_replace(ngx_cycle_t *cycle,
+    ngx_centrifugo_main_conf_t *mcf);
 
 /*
  * Makes the doorbells at the first start with a hub; a start without enough

@@ -12,6 +12,8 @@ static ngx_int_t zones_add_registry(ngx_conf_t *cf,
     ngx_centrifugo_main_conf_t *mcf);
 static ngx_int_t zones_init_registry(ngx_shm_zone_t *zone, void *data);
 static ngx_int_t zones_init_hub(ngx_shm_zone_t *zone, void *data);
+static ngx_centrifugo_hub_conf_t *zones_old(volatile ngx_cycle_t *cycle,
+    ngx_str_t *name);
 static void *zones_take_all(ngx_slab_pool_t *pool, size_t *size);
 
 
@@ -172,6 +174,93 @@ zones_take_all(ngx_slab_pool_t *pool, size_t *size)
     *size = pool->pfree * ngx_pagesize;
 
     return ngx_slab_alloc(pool, *size);
+}
+
+
+ngx_int_t
+ngx_centrifugo_zones_check(ngx_conf_t *cf, ngx_centrifugo_main_conf_t *mcf)
+{
+    /* a process that only looks at a configuration has no old cycle */
+
+    if (ngx_process != NGX_PROCESS_SINGLE
+        || zones_old(ngx_cycle, NULL) == NULL)
+    {
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                  "a hub can't be reloaded with \"master_process off\": "
+                  "restart NGINX, or write \"master_process on;\"");
+
+    return NGX_ERROR;
+}
+
+
+void
+ngx_centrifugo_zones_replace(ngx_cycle_t *cycle,
+    ngx_centrifugo_main_conf_t *mcf)
+{
+    ngx_uint_t                   i;
+    ngx_centrifugo_hub_conf_t   *old, **hcf;
+
+    hcf = mcf->hubs.elts;
+
+    for (i = 0; i < mcf->hubs.nelts; i++) {
+
+        old = cycle->old_cycle
+              ? zones_old(cycle->old_cycle, &hcf[i]->shm_zone->shm.name)
+              : NULL;
+
+        if (old && old->hub.shm && old->hub.shm != hcf[i]->hub.shm) {
+            ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+                          "zone of hub \"%V\" has another size and starts "
+                          "empty, clients of the old one have to reconnect",
+                          &hcf[i]->name);
+
+            ngx_centrifugo_hub_replace(old->hub.shm);
+        }
+    }
+}
+
+
+/*
+ * The hub of that zone (NULL: of any) in a cycle that was made by this very
+ * module: another copy of it has another tag.
+ */
+
+static ngx_centrifugo_hub_conf_t *
+zones_old(volatile ngx_cycle_t *cycle, ngx_str_t *name)
+{
+    ngx_uint_t        i;
+    ngx_shm_zone_t   *zone;
+    ngx_list_part_t  *part;
+
+    if (cycle->conf_ctx == NULL) {
+        return NULL;
+    }
+
+    for (part = (ngx_list_part_t *) &cycle->shared_memory.part;
+         part;
+         part = part->next)
+    {
+        zone = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+
+            if (zone[i].tag == &ngx_centrifugo_module
+                && zone[i].init == zones_init_hub
+                && (name == NULL
+                    || (zone[i].shm.name.len == name->len
+                        && ngx_strncmp(zone[i].shm.name.data, name->data,
+                                       name->len)
+                           == 0)))
+            {
+                return zone[i].data;
+            }
+        }
+    }
+
+    return NULL;
 }
 
 

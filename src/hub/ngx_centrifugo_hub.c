@@ -337,6 +337,8 @@ ngx_centrifugo_hub_stat(ngx_centrifugo_hub_t *hub,
     stat->zone = shm->size;
     stat->log = shm->log.size;
     stat->control = shm->control.size;
+    stat->tables = shm->size - shm->log.size - shm->control.size
+                   - (size_t) shm->pages * NGX_CENTRIFUGO_PAGE;
     stat->shards = shm->shards;
     stat->slots = shm->slots;
     stat->pages = shm->pages;

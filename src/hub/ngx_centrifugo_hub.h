@@ -89,6 +89,7 @@ typedef struct {
     uint64_t     wipes;
     uint64_t     resync;                /* slots that have to, of all shards */
     size_t       control;
+    size_t       tables;                /* what has its size from the start */
     uint64_t     head;
     uint64_t     tail;
     uint64_t     control_head;
@@ -169,6 +170,13 @@ ngx_centrifugo_hub_shm_t *ngx_centrifugo_hub_format(void *mem, size_t size,
 
 /* bytes of the control ring beside a log of that size */
 size_t ngx_centrifugo_hub_control_size(size_t log);
+
+/*
+ * The zone was made anew with another size: `replace` marks the old one, of
+ * which `replaced` tells its workers.
+ */
+void ngx_centrifugo_hub_replace(ngx_centrifugo_hub_shm_t *shm);
+ngx_uint_t ngx_centrifugo_hub_replaced(ngx_centrifugo_hub_t *hub);
 
 /* what a zone was made with */
 size_t ngx_centrifugo_hub_log_size(ngx_centrifugo_hub_shm_t *shm);

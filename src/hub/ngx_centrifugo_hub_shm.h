@@ -167,7 +167,7 @@ struct ngx_centrifugo_hub_shm_s {
     uint64_t                  pages_used;   /* recounted by a repair */
     uint64_t                  pages_repairs;
     uint32_t                  page_hint;    /* word of the bitmap */
-    uint32_t                  unused;
+    uint32_t                  replaced;     /* a reload made another zone */
 
     ngx_centrifugo_ring_t     log;
     ngx_centrifugo_ring_t     control;

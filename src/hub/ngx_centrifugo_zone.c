@@ -100,6 +100,20 @@ ngx_centrifugo_hub_control_size(size_t log)
 }
 
 
+void
+ngx_centrifugo_hub_replace(ngx_centrifugo_hub_shm_t *shm)
+{
+    __atomic_store_n(&shm->replaced, 1, __ATOMIC_RELEASE);
+}
+
+
+ngx_uint_t
+ngx_centrifugo_hub_replaced(ngx_centrifugo_hub_t *hub)
+{
+    return __atomic_load_n(&hub->shm->replaced, __ATOMIC_ACQUIRE);
+}
+
+
 ngx_uint_t
 ngx_centrifugo_hub_slots(ngx_centrifugo_hub_shm_t *shm)
 {

@@ -6,6 +6,7 @@
 #include "ngx_centrifugo_ws.h"
 #include "../client/ngx_centrifugo_delivery.h"
 #include "../client/ngx_centrifugo_timer.h"
+#include "../client/ngx_centrifugo_worker.h"
 #include "../protocol/ngx_centrifugo_utf8.h"
 
 #if (NGX_CENTRIFUGO_TEST)
@@ -14,16 +15,17 @@
 
 
 #define WS_READ_SIZE   (32 * 1024)
-#define WS_WRITE_SIZE  (16 * 1024)
+#define WS_WRITE_SIZE  (16 * 1024)  /* of what is copied, and a TLS record */
+#define WS_WRITE_IOVS  64
 #define WS_READS       8            /* of one event */
 #define WS_WRITES      64
 #define WS_END_DELAY   5000         /* ms, for the peer's close frame */
 #define WS_LOST_DELAY  2000         /* ms, when its frame was not read whole */
-#define WS_DRAIN_ROOM  1500         /* ms after drain_time, for the same */
 
 
 static void ws_seal(ngx_centrifugo_frame_t *frame);
 static ngx_int_t ws_send(ngx_centrifugo_client_t *client);
+static ssize_t ws_write(ngx_connection_t *c, ngx_centrifugo_queue_t *queue);
 static void ws_close(ngx_centrifugo_client_t *client, ngx_uint_t code,
     const ngx_str_t *reason);
 static void ws_resume(ngx_centrifugo_client_t *client);
@@ -67,8 +69,6 @@ static const ngx_centrifugo_transport_t  ws_transport = {
 
 static u_char  ws_read_buf[WS_READ_SIZE];
 static u_char  ws_write_buf[WS_WRITE_SIZE];
-
-static ngx_msec_t  ws_drain_end;    /* no session is left after it */
 
 
 void
@@ -565,8 +565,7 @@ ws_close_frame(ngx_centrifugo_ws_t *ws, ngx_uint_t code,
 {
     u_char                   payload[NGX_CENTRIFUGO_WS_MAX_CONTROL], *p;
     size_t                   len;
-    ngx_msec_t               delay;
-    ngx_msec_int_t           left;
+    ngx_msec_t               delay, span, left;
     ngx_centrifugo_frame_t  *frame;
 
     ws->closing = 1;
@@ -610,8 +609,8 @@ ws_close_frame(ngx_centrifugo_ws_t *ws, ngx_uint_t code,
     delay = ws->skip ? WS_LOST_DELAY : WS_END_DELAY;
 
     if (ws->draining) {
-        left = (ngx_msec_int_t) (ws_drain_end - ngx_current_msec);
-        delay = ngx_max(ngx_min((ngx_msec_int_t) delay, left), 100);
+        ngx_centrifugo_worker_drain(ws->client.hcf, &span, &left);
+        delay = ngx_max(ngx_min(delay, left), 100);
     }
 
     ngx_centrifugo_timer_set(&ws->client, NGX_CENTRIFUGO_DUE_END, delay);
@@ -656,13 +655,10 @@ ws_seal(ngx_centrifugo_frame_t *frame)
 static ngx_int_t
 ws_send(ngx_centrifugo_client_t *client)
 {
-    u_char                  *p;
-    size_t                   len;
     ssize_t                  n;
     ngx_uint_t               i;
     ngx_connection_t        *c;
     ngx_centrifugo_ws_t     *ws;
-    ngx_centrifugo_frame_t  *frame;
     ngx_centrifugo_queue_t  *queue;
 
     ws = (ngx_centrifugo_ws_t *) client;
@@ -676,9 +672,7 @@ ws_send(ngx_centrifugo_client_t *client)
 
     for (i = 0; i < WS_WRITES; i++) {
 
-        frame = ngx_centrifugo_queue_first(queue);
-
-        if (frame == NULL) {
+        if (queue->bytes == 0) {
             return NGX_OK;
         }
 
@@ -686,20 +680,7 @@ ws_send(ngx_centrifugo_client_t *client)
             break;
         }
 
-        len = 0;
-        p = ws_write_buf;
-
-        if (!ngx_centrifugo_queue_single(queue)) {
-            len = ngx_centrifugo_queue_gather(queue, ws_write_buf,
-                                              WS_WRITE_SIZE);
-        }
-
-        if (len == 0) {
-            p = ngx_centrifugo_frame_start(frame) + queue->sent;
-            len = ngx_centrifugo_frame_size(frame) - queue->sent;
-        }
-
-        n = c->send(c, p, len);
+        n = ws_write(c, queue);
 
         if (n == NGX_ERROR) {
             return NGX_ERROR;
@@ -723,6 +704,57 @@ ws_send(ngx_centrifugo_client_t *client)
     }
 
     return NGX_AGAIN;
+}
+
+
+/*
+ * One system call, or TLS record: a single frame from where it is, a few that
+ * fit into the worker's buffer as a copy, which costs less than writev().
+ */
+
+static ssize_t
+ws_write(ngx_connection_t *c, ngx_centrifugo_queue_t *queue)
+{
+    size_t                   len;
+    ssize_t                  n;
+    ngx_iovec_t              vec;
+    ngx_centrifugo_frame_t  *frame;
+    struct iovec             iovs[WS_WRITE_IOVS];
+
+    if (ngx_centrifugo_queue_single(queue)) {
+        frame = ngx_centrifugo_queue_first(queue);
+
+        return c->send(c, ngx_centrifugo_frame_start(frame) + queue->sent,
+                       queue->bytes);
+    }
+
+    if (queue->bytes <= WS_WRITE_SIZE
+#if (NGX_HTTP_SSL)
+        || c->ssl
+#endif
+        )
+    {
+        len = ngx_centrifugo_queue_gather(queue, ws_write_buf, WS_WRITE_SIZE);
+
+        return c->send(c, ws_write_buf, len);
+    }
+
+    vec.iovs = iovs;
+    vec.nalloc = WS_WRITE_IOVS;
+    vec.count = ngx_centrifugo_queue_iovs(queue, iovs, WS_WRITE_IOVS,
+                                          &vec.size);
+
+    n = ngx_writev(c, &vec);
+
+    if (n == NGX_AGAIN || (n >= 0 && (size_t) n < vec.size)) {
+        c->write->ready = 0;
+    }
+
+    if (n > 0) {
+        c->sent += n;
+    }
+
+    return n;
 }
 
 
@@ -803,19 +835,27 @@ ws_resume(ngx_centrifugo_client_t *client)
 static void
 ws_drain(ngx_centrifugo_ws_t *ws)
 {
-    ngx_msec_t  span;
+    ngx_msec_t  span, left, rest;
 
     ws->draining = 1;
     ws->connection->idle = 0;
 
+    ngx_centrifugo_worker_drain(ws->client.hcf, &span, &left);
+
     if (ws->client.state == NGX_CENTRIFUGO_CLIENT_CLOSED) {
+
+        /* it is closing already, and has no longer for that than others */
+
+        if (ws->client.due[NGX_CENTRIFUGO_DUE_END]) {
+            rest = ws->client.due[NGX_CENTRIFUGO_DUE_END] - ngx_current_msec;
+
+            if ((ngx_msec_int_t) rest > (ngx_msec_int_t) left) {
+                ngx_centrifugo_timer_set(&ws->client, NGX_CENTRIFUGO_DUE_END,
+                                         ngx_max(left, 100));
+            }
+        }
+
         return;
-    }
-
-    span = ws->client.hcf->drain_time;
-
-    if (ws_drain_end == 0) {
-        ws_drain_end = ngx_current_msec + span + WS_DRAIN_ROOM;
     }
 
     ngx_centrifugo_timer_set(&ws->client, NGX_CENTRIFUGO_DUE_DRAIN,

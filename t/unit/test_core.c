@@ -115,8 +115,8 @@ static void
 queue(void)
 {
     u_char                   text[200], all[40000], out[40000];
-    size_t                   len, n, at, got;
-    int                      i;
+    size_t                   len, n, at, got, total, i;
+    struct iovec             iovs[64];
     ngx_centrifugo_queue_t   q;
     ngx_centrifugo_frame_t  *f;
 
@@ -140,8 +140,22 @@ queue(void)
     CHECK(q.bytes == len && ngx_centrifugo_queue_bytes() == len);
 
     for (at = 0; at < len; at += n) {
-        got = ngx_centrifugo_queue_gather(&q, out, 1 + random() % 4000);
-        CHECK(memcmp(out, all + at, got) == 0);
+        n = 1 + random() % 4000;
+        got = ngx_centrifugo_queue_gather(&q, out, n);
+        CHECK(got == ngx_min(n, len - at) && memcmp(out, all + at, got) == 0);
+
+        n = ngx_centrifugo_queue_iovs(&q, iovs, 64, &total);
+        got = 0;
+
+        for (i = 0; i < n; i++) {
+            CHECK(memcmp(iovs[i].iov_base, all + at + got, iovs[i].iov_len)
+                  == 0);
+            got += iovs[i].iov_len;
+        }
+
+        CHECK(got == total && (n == 64 || got == len - at));
+
+        got = ngx_min(got, 4000);
         n = got ? 1 + random() % got : 1;
         ngx_centrifugo_queue_sent(&q, n);
         CHECK(q.bytes == len - at - n);

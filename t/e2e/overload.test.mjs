@@ -1,0 +1,122 @@
+/*
+ * Clients that read nothing: what waits for all of them together is bounded,
+ * and those leave first that have the most waiting.
+ */
+
+import assert from 'node:assert/strict';
+
+import { apiOf } from './lib/api.mjs';
+import { Client } from './lib/client.mjs';
+import { sleep, until } from './lib/server.mjs';
+import { suite } from './lib/suite.mjs';
+
+const DEAF = 12;
+const SIZE = 100000;
+
+
+suite('overload', { timeout: 120000 }, async (s) => {
+    const server = await s.start({
+        workers: 1,
+        zone: '16m log=4m',
+        hub: `client_insecure on; api_insecure on; queue_max_size 2m;
+              publication_max_size 500k; write_timeout 60s;`,
+        http: 'centrifugo_queue_memory 4m;',
+        listen: 'sndbuf=16k',
+    });
+    const api = apiOf(server);
+    const slow = () => server.metric('centrifugo_hub_slow_total');
+    const waiting = () => server.metric('centrifugo_hub_frame_bytes');
+
+    const deaf = async (channel) => {
+        const c = await Client.connect(server.ws());
+
+        await c.subscribe(channel);
+        await c.subscribe('all');
+        c.ws._socket.pause();
+        return c;
+    };
+
+    const publish = (channel) => api.publish(channel, 'x'.repeat(SIZE));
+
+    await s.serial('what waits is within centrifugo_queue_memory', async () => {
+        const reader = await Client.connect(server.ws());
+        const list = [];
+
+        await reader.subscribe('all');
+
+        /* small ones have one message each, the large one has many */
+
+        const small = await deaf('small');
+
+        await publish('small');
+
+        for (let i = 0; i < DEAF; i++) {
+            list.push(await deaf(`own${i}`));
+        }
+
+        let most = 0;
+
+        for (let round = 0; round < 40 && await slow() < 3; round++) {
+            for (let i = 0; i < DEAF; i++) {
+                await publish(`own${i}`);
+                await publish(`own${i}`);
+            }
+
+            /* the gauge is of the last tick */
+
+            await sleep(round % 4 ? 0 : 1050);
+            most = Math.max(most, await waiting());
+        }
+
+        assert.ok(await slow() >= 3, `${await slow()} have left`);
+        assert.ok(most > 1 << 20 && most <= (4 << 20) + 200000,
+                  `${most} bytes at most`);
+        assert.match(server.log(), /take more than centrifugo_queue_memory/);
+        assert.match(server.log(), /disconnected with 3008 "slow": queues of /);
+
+        /* whoever had little waiting is there still, and so is the reader */
+
+        await publish('all');
+        assert.equal((await reader.json()).push.channel, 'all');
+
+        small.ws._socket.resume();
+
+        const got = [(await small.json()).push.channel,
+                     (await small.json()).push.channel];
+
+        assert.deepEqual(got.sort(), ['all', 'small']);
+        assert.ok(!small.end && !reader.end);
+
+        for (const c of [reader, small, ...list]) {
+            c.terminate();
+        }
+
+        await until('no frames', async () => await waiting() === 0, 4000);
+    }, 60000);
+
+    await s.serial('one message for all is in memory once', async () => {
+        const list = [];
+
+        for (let i = 0; i < 60; i++) {
+            list.push(await deaf(`other${i}`));
+        }
+
+        const before = await slow();
+
+        /* 60 queues of 1.5 MB are 90 MB, but in fact 1.5 MB */
+
+        for (let i = 0; i < 15; i++) {
+            await publish('all');
+        }
+
+        await sleep(1100);
+        assert.ok(await waiting() <= 1600000, `${await waiting()} bytes`);
+        assert.equal(await slow(), before);
+
+        for (const c of list) {
+            c.terminate();
+        }
+
+        await until('no frames', async () => await waiting() === 0, 4000);
+    }, 60000);
+});
