@@ -155,6 +155,7 @@ export class Server {
      * http, main more of these blocks
      * tls, h2    listeners with a self-signed certificate
      * listen     more parameters of the plain listener
+     * master     `off`: one process; shutdown: worker_shutdown_timeout
      * module     another build of it
      * anyWorkers one worker that answers is enough: others may just die
      */
@@ -162,7 +163,8 @@ export class Server {
         this.o = {
             hub: '', hubs: {}, zone: '8m', locations: '', http: '', main: '',
             workers: 2, tls: false, h2: false, stock: true, listen: '',
-            module: MODULE, anyWorkers: false,
+            module: MODULE, anyWorkers: false, master: 'on',
+            shutdown: '20s',
             ...options,
         };
         this.allowed = [];
@@ -223,12 +225,12 @@ export class Server {
 
         return `
 daemon off;
-master_process on;
+master_process ${o.master};
 worker_processes ${o.workers};
 pid ${this.pidFile};
 error_log ${this.logFile} info;
 load_module ${o.module};
-worker_shutdown_timeout 20s;
+worker_shutdown_timeout ${o.shutdown};
 ${o.main}
 events { worker_connections 4096; }
 http {
