@@ -14,6 +14,7 @@ static ngx_int_t control_append(ngx_centrifugo_hub_t *hub,
     ngx_centrifugo_control_header_t *h, const u_char *data);
 static ngx_int_t control_room(ngx_centrifugo_hub_t *hub, uint64_t end);
 static ngx_int_t control_lost(ngx_centrifugo_hub_t *hub);
+static ngx_uint_t control_member(ngx_centrifugo_hub_t *hub, ngx_uint_t n);
 
 
 void
@@ -63,10 +64,29 @@ ngx_centrifugo_hub_members(ngx_centrifugo_hub_t *hub, uint64_t *mask)
     ngx_memzero(mask, NGX_CENTRIFUGO_MASK_WORDS * sizeof(uint64_t));
 
     for (i = 0; i < hub->shm->slots; i++) {
-        if (__atomic_load_n(&hub_member(hub->shm, i)->on, __ATOMIC_ACQUIRE)) {
+        if (control_member(hub, i)) {
             mask[i / 64] |= 1ULL << (i % 64);
         }
     }
+}
+
+
+/*
+ * Whether the slot has a tenant that reads the rings.  One that was killed
+ * while it entered is on, but its slot is free; one that is being reaped is
+ * still on for a moment.
+ */
+
+static ngx_uint_t
+control_member(ngx_centrifugo_hub_t *hub, ngx_uint_t n)
+{
+    uint32_t  state;
+
+    state = __atomic_load_n(&hub->registry->slots[n].state, __ATOMIC_ACQUIRE);
+
+    return __atomic_load_n(&hub_member(hub->shm, n)->on, __ATOMIC_ACQUIRE)
+           && (state == NGX_CENTRIFUGO_SLOT_LIVE
+               || state == NGX_CENTRIFUGO_SLOT_DRAINING);
 }
 
 
@@ -74,7 +94,6 @@ ngx_uint_t
 ngx_centrifugo_hub_alive(ngx_centrifugo_hub_t *hub, ngx_uint_t slot,
     uint32_t generation)
 {
-    uint32_t                state;
     ngx_centrifugo_slot_t  *s;
 
     if (slot >= hub->shm->slots) {
@@ -82,10 +101,8 @@ ngx_centrifugo_hub_alive(ngx_centrifugo_hub_t *hub, ngx_uint_t slot,
     }
 
     s = &hub->registry->slots[slot];
-    state = __atomic_load_n(&s->state, __ATOMIC_ACQUIRE);
 
-    return __atomic_load_n(&hub_member(hub->shm, slot)->on, __ATOMIC_ACQUIRE)
-           && state != NGX_CENTRIFUGO_SLOT_DEAD
+    return control_member(hub, slot)
            && ((__atomic_load_n(&s->generation, __ATOMIC_ACQUIRE)
                 ^ generation) & NGX_CENTRIFUGO_ID_GENERATION) == 0
            && !ngx_centrifugo_registry_silent(hub->registry, slot);
@@ -231,6 +248,8 @@ control_room(ngx_centrifugo_hub_t *hub, uint64_t end)
 
     for (i = 0; i < shm->slots; i++) {
         m = hub_member(shm, i);
+
+        /* who is just entering counts already: its cursor is set */
 
         if (!__atomic_load_n(&m->on, __ATOMIC_ACQUIRE)
             || __atomic_load_n(&hub->registry->slots[i].state,

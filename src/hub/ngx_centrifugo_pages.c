@@ -268,6 +268,10 @@ page_find(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t *found)
     uint64_t    *bitmap;
     ngx_uint_t   i, word, page;
 
+    if (shm->pages_used >= shm->pages) {
+        return NGX_DECLINED;
+    }
+
     bitmap = page_bitmap(shm);
 
     for (i = 0; i < shm->page_words; i++) {

@@ -128,6 +128,75 @@ suite('drain', { concurrency: 4, timeout: 120000 }, async (s) => {
         }
     });
 
+    s.it('a worker without a slot answers 503', async () => {
+        const server = await s.start({
+            workers: 1,
+            hub: 'client_insecure on; api_insecure on; drain_time 0;',
+        });
+
+        server.allow(/no free slot/);
+
+        /* the zone was made for one worker: 64 slots */
+
+        server.o.workers = 70;
+        server.writeConfig();
+        server.signal('SIGHUP');
+        await until('70 workers', () => server.workers().length === 70,
+                    10000);
+
+        const seen = new Set();
+        const health = async () => {
+            const { status } = await server.get('/health');
+
+            seen.add(status);
+        };
+
+        await until('a worker without a slot', async () => {
+            await health();
+            return seen.has(503) && seen.has(200);
+        }, 20000, 0);
+
+        assert.match(server.log(), /\[error\].*no free slot for this worker/);
+
+        /* who polls, since it has no doorbell, hears as well */
+
+        assert.match(server.log(), /no doorbell for slot \d+/);
+
+        const list = [];
+
+        while (list.length < 60) {
+            try {
+                list.push(await Client.connect(server.ws()));
+                await list[list.length - 1].subscribe('news');
+            } catch (e) {
+                assert.match(e.message, /503/);
+            }
+        }
+
+        const api = apiOf(server, { keep: false });
+
+        await until('a publish', () => api.publish('news', 1)
+            .then(() => true, () => false));
+
+        for (const c of list) {
+            assert.equal((await c.json()).push.pub.data, 1);
+            c.terminate();
+        }
+
+        /* slots are taken up as soon as they are free */
+
+        server.o.workers = 2;
+        server.writeConfig();
+        server.signal('SIGHUP');
+        await until('two workers', () => server.workers().length === 2,
+                    10000);
+        await until('both to have a slot', async () => {
+            const { body } = await server.get('/metrics');
+
+            return /workers\{hub="main",state="live"\} 2\n/.test(body);
+        }, 5000);
+    });
+
     s.it('one process: a reload is refused, all goes on', async () => {
         const server = await s.start({
             workers: 1, master: 'off',
