@@ -7,9 +7,9 @@
 NODE_MIN=18
 
 RUN="gcc libc6-dev make pkg-config nginx nginx-dev libnginx-mod-http-js
-     libyajl-dev libjwt-dev libssl-dev zlib1g-dev libpcre2-dev
+     libjwt-dev libssl-dev zlib1g-dev libpcre2-dev
      ca-certificates curl openssl"
-CHECK="clang-14 libclang-rt-14-dev cppcheck perl"
+CHECK="clang-14 libclang-rt-14-dev cppcheck perl libyajl-dev"
 TEST="chromium"
 
 SUDO=

@@ -4,6 +4,7 @@
 
 
 #define API_ARENA  4096
+#define API_SPARE  16           /* jobs kept for the next calls */
 
 
 static void api_publish_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
@@ -48,18 +49,34 @@ const ngx_centrifugo_error_t  ngx_centrifugo_api_not_found =
     { 104, ngx_string("not found"), 0 };
 
 
+static ngx_centrifugo_api_job_t  *api_spare;
+static ngx_uint_t                 api_spares;
+
+
 ngx_centrifugo_api_job_t *
 ngx_centrifugo_api_create(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log,
     void *data, void (*done)(ngx_centrifugo_api_job_t *job))
 {
     ngx_centrifugo_api_job_t  *job;
 
-    job = calloc(1, sizeof(ngx_centrifugo_api_job_t));
-    if (job == NULL) {
-        return NULL;
+    job = api_spare;
+
+    if (job) {
+        api_spare = job->next;
+        api_spares--;
+
+    } else {
+        job = malloc(sizeof(ngx_centrifugo_api_job_t));
+        if (job == NULL) {
+            return NULL;
+        }
+
+        ngx_centrifugo_arena_init(&job->arena, API_ARENA);
     }
 
-    ngx_centrifugo_arena_init(&job->arena, API_ARENA);
+    job->commands = NULL;
+    job->next = NULL;
+    job->run = 0;
 
     job->hcf = hcf;
     job->log = log;
@@ -91,6 +108,15 @@ ngx_centrifugo_api_release(ngx_centrifugo_api_job_t *job)
 static void
 api_destroy(ngx_centrifugo_api_job_t *job)
 {
+    if (api_spares < API_SPARE) {
+        ngx_centrifugo_arena_reset(&job->arena);
+
+        job->next = api_spare;
+        api_spare = job;
+        api_spares++;
+        return;
+    }
+
     ngx_centrifugo_arena_free(&job->arena);
     free(job);
 }

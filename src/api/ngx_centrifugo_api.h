@@ -50,6 +50,7 @@ struct ngx_centrifugo_api_job_s {
                                                        for the caller */
     void                            (*done)(ngx_centrifugo_api_job_t *job);
     void                             *data;         /* NULL: caller is gone */
+    ngx_centrifugo_api_job_t         *next;         /* of those not in use */
     unsigned                          run:1;
 };
 

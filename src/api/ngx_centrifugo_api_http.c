@@ -9,6 +9,9 @@
 #include "../client/ngx_centrifugo_worker.h"
 
 
+#define API_REPLY_KEPT  (64 * 1024)     /* bytes of the worker's buffer */
+
+
 typedef struct {
     ngx_uint_t                   method;    /* not in the command dialect */
     ngx_centrifugo_api_job_t    *job;
@@ -439,10 +442,10 @@ static ngx_int_t
 api_reply(ngx_http_request_t *r, api_ctx_t *ctx)
 {
     ngx_int_t                      rc;
-    ngx_centrifugo_buf_t           b;
     ngx_centrifugo_api_command_t  *cmd;
+    static ngx_centrifugo_buf_t    b;
 
-    ngx_memzero(&b, sizeof(ngx_centrifugo_buf_t));
+    ngx_centrifugo_buf_reset(&b);
 
     for (cmd = ctx->job->commands; cmd; cmd = cmd->next) {
 
@@ -466,7 +469,9 @@ api_reply(ngx_http_request_t *r, api_ctx_t *ctx)
          : ngx_centrifugo_http_respond(r, NGX_HTTP_OK, "application/json",
                                        b.start, ngx_centrifugo_buf_len(&b));
 
-    ngx_centrifugo_buf_free(&b);
+    if (b.end - b.start > API_REPLY_KEPT) {
+        ngx_centrifugo_buf_free(&b);
+    }
 
     return rc;
 }

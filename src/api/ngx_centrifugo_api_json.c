@@ -6,56 +6,90 @@
 #include "../client/ngx_centrifugo_client.h"
 
 
-static ngx_int_t api_json_options(ngx_centrifugo_json_t *params);
+/* the parameters that publish and broadcast have, and their types */
+typedef enum {
+    API_CHANNEL = 0,
+    API_CHANNELS,
+    API_DATA,
+    API_B64DATA,
+    API_SKIP_HISTORY,
+    API_DELTA,
+    API_IDEMPOTENCY_KEY,
+    API_VERSION,
+    API_VERSION_EPOCH,
+    API_TAGS,
+    API_PARAM_N
+} api_param_e;
+
+typedef enum {
+    API_ANY = 0,
+    API_STRING,
+    API_BOOL,
+    API_UINT,
+    API_STRINGS,                /* array of strings or nulls */
+    API_STRING_MAP
+} api_type_e;
+
+
+static ngx_int_t api_json_params(ngx_centrifugo_json_t *params,
+    ngx_uint_t method, ngx_centrifugo_json_t **values);
+static ngx_uint_t api_json_typed(ngx_centrifugo_json_t *value,
+    api_type_e type);
 static ngx_int_t api_json_data(ngx_centrifugo_api_command_t *cmd,
-    ngx_centrifugo_json_t *params, ngx_str_t *data, ngx_uint_t *json);
-static ngx_int_t api_json_channels(ngx_centrifugo_api_command_t *cmd,
-    ngx_centrifugo_json_t *params, ngx_str_t **channels, ngx_uint_t *n);
+    ngx_centrifugo_json_t **values, ngx_str_t *data, ngx_uint_t *json);
+static ngx_str_t *api_json_channels(ngx_centrifugo_api_command_t *cmd,
+    ngx_centrifugo_json_t *list, ngx_uint_t *n);
 static void api_json_error(ngx_centrifugo_buf_t *b,
     const ngx_centrifugo_error_t *err);
+
+
+static struct {
+    ngx_str_t    name;
+    api_type_e   type;
+} api_params[] = {
+    { ngx_string("channel"), API_STRING },
+    { ngx_string("channels"), API_STRINGS },
+    { ngx_string("data"), API_ANY },
+    { ngx_string("b64data"), API_STRING },
+    { ngx_string("skip_history"), API_BOOL },
+    { ngx_string("delta"), API_BOOL },
+    { ngx_string("idempotency_key"), API_STRING },
+    { ngx_string("version"), API_UINT },
+    { ngx_string("version_epoch"), API_STRING },
+    { ngx_string("tags"), API_STRING_MAP }
+};
 
 
 ngx_int_t
 ngx_centrifugo_api_start_json(ngx_centrifugo_api_command_t *cmd,
     ngx_centrifugo_json_t *params)
 {
-    ngx_str_t    data, channel, *channels;
-    ngx_uint_t   n, json;
+    ngx_str_t               data, channel, *channels;
+    ngx_uint_t              n, json;
+    ngx_centrifugo_json_t  *values[API_PARAM_N];
 
-    ngx_str_null(&channel);
-    ngx_str_null(&data);
-    channels = &channel;
-    n = 1;
-    json = 1;
-
-    if (params) {
-
-        if (params->type != NGX_CENTRIFUGO_JSON_MAP
-            || api_json_options(params) != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        if (cmd->method == NGX_CENTRIFUGO_API_PUBLISH) {
-            if (ngx_centrifugo_json_string(params, "channel", 7, &channel)
-                == NGX_ERROR)
-            {
-                return NGX_ERROR;
-            }
-
-        } else if (api_json_channels(cmd, params, &channels, &n) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        if (api_json_data(cmd, params, &data, &json) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-    } else if (cmd->method == NGX_CENTRIFUGO_API_BROADCAST) {
-        n = 0;
+    if (api_json_params(params, cmd->method, values) != NGX_OK) {
+        return NGX_ERROR;
     }
 
-    if (n == 0 || cmd->error) {
+    ngx_str_null(&channel);
+    channels = &channel;
+    n = 1;
+
+    if (cmd->method == NGX_CENTRIFUGO_API_PUBLISH) {
+        if (values[API_CHANNEL]) {
+            channel = values[API_CHANNEL]->str;
+        }
+
+    } else {
+        channels = api_json_channels(cmd, values[API_CHANNELS], &n);
+
+        if (channels == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (api_json_data(cmd, values, &data, &json) != NGX_OK || n == 0) {
         cmd->error = &ngx_centrifugo_error_request;
         return NGX_OK;
     }
@@ -67,43 +101,54 @@ ngx_centrifugo_api_start_json(ngx_centrifugo_api_command_t *cmd,
 
 
 /*
- * The types of all parameters that publish and broadcast have.
+ * One look at each member: the last one of a name counts, null is absent
+ * except as data.  NGX_ERROR: it has another type.
  */
 
 static ngx_int_t
-api_json_options(ngx_centrifugo_json_t *params)
+api_json_params(ngx_centrifugo_json_t *params, ngx_uint_t method,
+    ngx_centrifugo_json_t **values)
 {
-    uint64_t                u;
-    ngx_str_t               s;
-    ngx_uint_t              b;
-    ngx_centrifugo_json_t  *tags, *tag;
+    ngx_uint_t              i;
+    ngx_centrifugo_json_t  *value;
 
-    if (ngx_centrifugo_json_bool(params, "skip_history", 12, &b) == NGX_ERROR
-        || ngx_centrifugo_json_bool(params, "delta", 5, &b) == NGX_ERROR
-        || ngx_centrifugo_json_string(params, "idempotency_key", 15, &s)
-           == NGX_ERROR
-        || ngx_centrifugo_json_string(params, "version_epoch", 13, &s)
-           == NGX_ERROR
-        || ngx_centrifugo_json_uint(params, "version", 7, UINT64_MAX, &u)
-           == NGX_ERROR)
-    {
-        return NGX_ERROR;
-    }
+    ngx_memzero(values, API_PARAM_N * sizeof(ngx_centrifugo_json_t *));
 
-    tags = ngx_centrifugo_json_get(params, "tags", 4);
-
-    if (tags == NULL) {
+    if (params == NULL) {
         return NGX_OK;
     }
 
-    if (tags->type != NGX_CENTRIFUGO_JSON_MAP) {
+    if (params->type != NGX_CENTRIFUGO_JSON_MAP) {
         return NGX_ERROR;
     }
 
-    for (tag = tags->child; tag; tag = tag->next) {
-        if (tag->type != NGX_CENTRIFUGO_JSON_STRING
-            && tag->type != NGX_CENTRIFUGO_JSON_NULL)
+    for (value = params->child; value; value = value->next) {
+
+        for (i = 0; i < API_PARAM_N; i++) {
+            if (value->key.len == api_params[i].name.len
+                && ngx_memcmp(value->key.data, api_params[i].name.data,
+                              value->key.len)
+                   == 0)
+            {
+                values[i] = value;
+                break;
+            }
+        }
+    }
+
+    for (i = 0; i < API_PARAM_N; i++) {
+
+        if (values[i] == NULL || api_params[i].type == API_ANY
+            || i == (method == NGX_CENTRIFUGO_API_PUBLISH ? API_CHANNELS
+                                                          : API_CHANNEL))
         {
+            continue;
+        }
+
+        if (values[i]->type == NGX_CENTRIFUGO_JSON_NULL) {
+            values[i] = NULL;
+
+        } else if (!api_json_typed(values[i], api_params[i].type)) {
             return NGX_ERROR;
         }
     }
@@ -112,45 +157,84 @@ api_json_options(ngx_centrifugo_json_t *params)
 }
 
 
+static ngx_uint_t
+api_json_typed(ngx_centrifugo_json_t *value, api_type_e type)
+{
+    uint64_t                u;
+    ngx_centrifugo_json_t  *child;
+
+    switch (type) {
+
+    case API_STRING:
+        return value->type == NGX_CENTRIFUGO_JSON_STRING;
+
+    case API_BOOL:
+        return value->type == NGX_CENTRIFUGO_JSON_TRUE
+               || value->type == NGX_CENTRIFUGO_JSON_FALSE;
+
+    case API_UINT:
+        return ngx_centrifugo_json_to_uint(value, UINT64_MAX, &u) == NGX_OK;
+
+    default:
+        break;
+    }
+
+    if (value->type != (type == API_STRINGS ? NGX_CENTRIFUGO_JSON_ARRAY
+                                            : NGX_CENTRIFUGO_JSON_MAP))
+    {
+        return 0;
+    }
+
+    /* null is an empty string in both */
+
+    for (child = value->child; child; child = child->next) {
+        if (child->type != NGX_CENTRIFUGO_JSON_STRING
+            && child->type != NGX_CENTRIFUGO_JSON_NULL)
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
 /*
- * `data` as it came, or the bytes of b64data, which wins; bad base64 is the
- * command's error.
+ * `data` as it came, or the bytes of b64data, which wins.  NGX_DECLINED: that
+ * is not base64, or there is no memory for it.
  */
 
 static ngx_int_t
-api_json_data(ngx_centrifugo_api_command_t *cmd, ngx_centrifugo_json_t *params,
-    ngx_str_t *data, ngx_uint_t *json)
+api_json_data(ngx_centrifugo_api_command_t *cmd,
+    ngx_centrifugo_json_t **values, ngx_str_t *data, ngx_uint_t *json)
 {
-    ngx_str_t                b64;
-    ngx_centrifugo_json_t   *value;
+    ngx_str_t               *b64;
     ngx_centrifugo_arena_t  *arena;
 
-    value = ngx_centrifugo_json_find(params, "data", 4);
+    *json = 1;
 
-    if (value) {
-        *data = value->raw;
-    }
+    if (values[API_B64DATA] == NULL || values[API_B64DATA]->str.len == 0) {
 
-    ngx_str_null(&b64);
+        if (values[API_DATA]) {
+            *data = values[API_DATA]->raw;
 
-    if (ngx_centrifugo_json_string(params, "b64data", 7, &b64) == NGX_ERROR) {
-        return NGX_ERROR;
-    }
+        } else {
+            ngx_str_null(data);
+        }
 
-    if (b64.len == 0) {
         return NGX_OK;
     }
 
     arena = &cmd->job->arena;
+    b64 = &values[API_B64DATA]->str;
 
     data->data = ngx_centrifugo_arena_alloc(arena,
-                                         ngx_base64_decoded_length(b64.len));
+                                        ngx_base64_decoded_length(b64->len));
 
-    if (data->data == NULL || b64.len % 4
-        || ngx_decode_base64(data, &b64) != NGX_OK)
+    if (data->data == NULL || b64->len % 4
+        || ngx_decode_base64(data, b64) != NGX_OK)
     {
-        cmd->error = &ngx_centrifugo_error_request;
-        return NGX_OK;
+        return NGX_DECLINED;
     }
 
     *json = ngx_centrifugo_json_validate(arena, data->data, data->len)
@@ -160,54 +244,32 @@ api_json_data(ngx_centrifugo_api_command_t *cmd, ngx_centrifugo_json_t *params,
 }
 
 
-static ngx_int_t
+static ngx_str_t *
 api_json_channels(ngx_centrifugo_api_command_t *cmd,
-    ngx_centrifugo_json_t *params, ngx_str_t **channels, ngx_uint_t *n)
+    ngx_centrifugo_json_t *list, ngx_uint_t *n)
 {
-    ngx_str_t              *s;
-    ngx_uint_t              i;
-    ngx_centrifugo_json_t  *list, *value;
+    ngx_str_t              *channels;
+    ngx_centrifugo_json_t  *value;
 
     *n = 0;
 
-    list = params ? ngx_centrifugo_json_get(params, "channels", 8) : NULL;
-
-    if (list == NULL) {
-        return NGX_OK;
+    for (value = list ? list->child : NULL; value; value = value->next) {
+        (*n)++;
     }
 
-    if (list->type != NGX_CENTRIFUGO_JSON_ARRAY) {
-        return NGX_ERROR;
+    channels = ngx_centrifugo_arena_alloc(&cmd->job->arena,
+                                          *n * sizeof(ngx_str_t));
+    if (channels == NULL) {
+        return NULL;
     }
 
-    i = 0;
+    *n = 0;
 
-    for (value = list->child; value; value = value->next) {
-
-        /* null is an empty name, as in every typed list of strings */
-
-        if (value->type != NGX_CENTRIFUGO_JSON_STRING
-            && value->type != NGX_CENTRIFUGO_JSON_NULL)
-        {
-            return NGX_ERROR;
-        }
-
-        i++;
+    for (value = list ? list->child : NULL; value; value = value->next) {
+        channels[(*n)++] = value->str;
     }
 
-    s = ngx_centrifugo_arena_alloc(&cmd->job->arena, i * sizeof(ngx_str_t));
-    if (s == NULL) {
-        return NGX_ERROR;
-    }
-
-    *channels = s;
-    *n = i;
-
-    for (value = list->child; value; value = value->next) {
-        *s++ = value->str;
-    }
-
-    return NGX_OK;
+    return channels;
 }
 
 

@@ -1,14 +1,11 @@
 #include "ngx_centrifugo_json.h"
 #include "ngx_centrifugo_utf8.h"
 
-#include <setjmp.h>
-#include <yajl/yajl_parse.h>
-
 
 #define JSON_NUMBER_MAX  32         /* bytes of an integer, with room */
 
 
-/* a map or array that is open */
+/* a map or array that is open, and whose members are stored */
 typedef struct json_level_s  json_level_t;
 
 struct json_level_s {
@@ -19,101 +16,76 @@ struct json_level_s {
 
 typedef struct {
     ngx_centrifugo_arena_t   *arena;
-    yajl_handle               yajl;
-    u_char                   *data;
-    size_t                    len;
-    size_t                    end;          /* of the token before */
+    u_char                   *pos;
+    u_char                   *end;
     ngx_uint_t                depth;
     ngx_uint_t                raw;          /* depth of a raw value, or 0 */
+    ngx_uint_t                nomem;
     unsigned                  next_raw:1;   /* the key was of a raw value */
     unsigned                  store:1;      /* else: validate only */
-    unsigned                  finish:1;     /* all input was parsed */
     ngx_str_t                 key;
     json_level_t             *level;
     json_level_t              top;
     ngx_centrifugo_json_t    *root;
     ngx_centrifugo_json_t    *raw_node;
-    jmp_buf                   nomem;
+    u_char                    maps[NGX_CENTRIFUGO_JSON_MAX_DEPTH / 8];
+                                            /* what is open: a map or not */
 } json_parser_t;
 
 
 static ngx_int_t json_run(json_parser_t *p, ngx_uint_t many);
-static void *json_malloc(void *ctx, size_t size);
-static void *json_realloc(void *ctx, void *old, size_t size);
-static void json_free(void *ctx, void *ptr);
-static size_t json_start(json_parser_t *p);
-static size_t json_end(json_parser_t *p);
+static ngx_int_t json_value(json_parser_t *p);
+static ngx_int_t json_key(json_parser_t *p);
+static ngx_int_t json_literal(json_parser_t *p, const char *text, size_t len,
+    ngx_centrifugo_json_type_e type);
+static ngx_int_t json_number(json_parser_t *p);
+static ngx_int_t json_string(json_parser_t *p, ngx_str_t *text,
+    ngx_uint_t *escaped);
+static ngx_int_t json_escape(json_parser_t *p);
+static ngx_int_t json_decode(json_parser_t *p, ngx_str_t *text,
+    ngx_uint_t escaped, ngx_str_t *str);
+static ngx_uint_t json_hex(u_char *p);
 static ngx_centrifugo_json_t *json_add(json_parser_t *p,
-    ngx_centrifugo_json_type_e type, size_t start, size_t end);
-static int json_scalar(json_parser_t *p, ngx_centrifugo_json_type_e type,
-    ngx_str_t *str);
-static int json_open(json_parser_t *p, ngx_centrifugo_json_type_e type);
-static int json_close(json_parser_t *p);
-static int json_null(void *ctx);
-static int json_boolean(void *ctx, int value);
-static int json_number(void *ctx, const char *s, size_t len);
-static int json_string(void *ctx, const u_char *s, size_t len);
-static int json_start_map(void *ctx);
-static int json_map_key(void *ctx, const u_char *s, size_t len);
-static int json_end_map(void *ctx);
-static int json_start_array(void *ctx);
-static int json_end_array(void *ctx);
-static void json_copy(json_parser_t *p, const u_char *s, size_t len,
-    ngx_str_t *str);
+    ngx_centrifugo_json_type_e type, u_char *start);
+static ngx_int_t json_open(json_parser_t *p, ngx_centrifugo_json_type_e type);
+static void json_close(json_parser_t *p);
 static ngx_int_t json_digits(ngx_centrifugo_json_t *value, ngx_uint_t *minus,
     uint64_t *n);
 
 
-static yajl_callbacks  json_callbacks = {
-    json_null,
-    json_boolean,
-    NULL,
-    NULL,
-    json_number,
-    json_string,
-    json_start_map,
-    json_map_key,
-    json_end_map,
-    json_start_array,
-    json_end_array
-};
+#define json_is_space(c)                                                     \
+    ((c) == ' ' || (c) == '\n' || (c) == '\r' || (c) == '\t')
+#define json_is_digit(c)  ((u_char) ((c) - '0') <= 9)
+
+#define json_in_map(p)                                                       \
+    ((p)->maps[((p)->depth - 1) / 8] & 1 << ((p)->depth - 1) % 8)
+
+
+static ngx_inline void
+json_space(json_parser_t *p)
+{
+    while (p->pos < p->end && json_is_space(*p->pos)) {
+        p->pos++;
+    }
+}
 
 
 ngx_int_t
 ngx_centrifugo_json_parse(ngx_centrifugo_arena_t *arena, u_char *data,
     size_t len, ngx_uint_t many, ngx_centrifugo_json_t **root)
 {
-    size_t         i;
     ngx_int_t      rc;
     json_parser_t  p;
 
-    *root = NULL;
-
-    if (many) {
-        for (i = 0; i < len; i++) {
-            if (data[i] != ' ' && data[i] != '\t' && data[i] != '\n'
-                && data[i] != '\r')
-            {
-                break;
-            }
-        }
-
-        if (i == len) {
-            return NGX_OK;
-        }
-    }
-
-    ngx_memzero(&p, offsetof(json_parser_t, nomem));
+    ngx_memzero(&p, sizeof(json_parser_t));
     p.arena = arena;
-    p.data = data;
-    p.len = len;
+    p.pos = data;
+    p.end = data + len;
     p.store = 1;
 
     rc = json_run(&p, many);
 
-    if (rc == NGX_OK) {
-        *root = p.root;
-    }
+    *root = (rc == NGX_OK) ? p.root : NULL;
 
     return rc;
 }
@@ -125,10 +97,10 @@ ngx_centrifugo_json_validate(ngx_centrifugo_arena_t *arena, u_char *data,
 {
     json_parser_t  p;
 
-    ngx_memzero(&p, offsetof(json_parser_t, nomem));
+    ngx_memzero(&p, sizeof(json_parser_t));
     p.arena = arena;
-    p.data = data;
-    p.len = len;
+    p.pos = data;
+    p.end = data + len;
 
     return json_run(&p, 0);
 }
@@ -137,232 +109,564 @@ ngx_centrifugo_json_validate(ngx_centrifugo_arena_t *arena, u_char *data,
 static ngx_int_t
 json_run(json_parser_t *p, ngx_uint_t many)
 {
-    yajl_alloc_funcs  alloc;
-
-    /*
-     * yajl takes surrogates and overlong forms for UTF-8, and \v and \f for
-     * white space; in strings it refuses them as control characters.
-     */
-
-    if (p->len == 0
-        || ngx_centrifugo_utf8_validate(p->data, p->len) != NGX_OK
-        || memchr(p->data, '\v', p->len) != NULL
-        || memchr(p->data, '\f', p->len) != NULL)
-    {
+    if (ngx_centrifugo_utf8_validate(p->pos, p->end - p->pos) != NGX_OK) {
         return NGX_ERROR;
     }
 
     p->top.last = &p->root;
     p->level = &p->top;
 
-    alloc.malloc = json_malloc;
-    alloc.realloc = json_realloc;
-    alloc.free = json_free;
-    alloc.ctx = p;
+    json_space(p);
 
-    /* yajl does not look whether it got the memory it asked for */
-
-    if (setjmp(p->nomem)) {
-        return NGX_ABORT;
+    if (many && p->pos == p->end) {
+        return NGX_OK;
     }
 
-    p->yajl = yajl_alloc(&json_callbacks, &alloc, p);
+    do {
+        if (json_value(p) != NGX_OK) {
+            return p->nomem ? NGX_ABORT : NGX_ERROR;
+        }
 
-    (void) yajl_config(p->yajl, yajl_dont_validate_strings, 1);
+        json_space(p);
 
-    if (many) {
-        (void) yajl_config(p->yajl, yajl_allow_multiple_values, 1);
+    } while (many && p->pos < p->end);
+
+    return (p->pos == p->end) ? NGX_OK : NGX_ERROR;
+}
+
+
+/*
+ * One value with all that is in it; what is open is a stack of bits.
+ */
+
+static ngx_int_t
+json_value(json_parser_t *p)
+{
+    u_char                 *start;
+    ngx_int_t               rc;
+    ngx_str_t               text;
+    ngx_uint_t              escaped, empty;
+    ngx_centrifugo_json_t  *node;
+
+    for ( ;; ) {
+        json_space(p);
+
+        if (p->pos == p->end) {
+            return NGX_ERROR;
+        }
+
+        empty = 0;
+        rc = NGX_ERROR;
+
+        switch (*p->pos) {
+
+        case '{':
+        case '[':
+            rc = json_open(p, *p->pos == '{' ? NGX_CENTRIFUGO_JSON_MAP
+                                             : NGX_CENTRIFUGO_JSON_ARRAY);
+            if (rc != NGX_OK) {
+                return rc;
+            }
+
+            json_space(p);
+
+            if (p->pos < p->end
+                && *p->pos == (json_in_map(p) ? '}' : ']'))
+            {
+                empty = 1;
+                break;
+            }
+
+            if (json_in_map(p) && json_key(p) != NGX_OK) {
+                return NGX_ERROR;
+            }
+
+            continue;
+
+        case '"':
+            start = p->pos;
+            rc = json_string(p, &text, &escaped);
+
+            if (rc == NGX_OK && p->store && !p->raw) {
+                node = json_add(p, NGX_CENTRIFUGO_JSON_STRING, start);
+
+                if (node == NULL) {
+                    return NGX_ERROR;
+                }
+
+                rc = json_decode(p, &text, escaped, &node->str);
+            }
+
+            break;
+
+        case 't':
+            rc = json_literal(p, "true", 4, NGX_CENTRIFUGO_JSON_TRUE);
+            break;
+
+        case 'f':
+            rc = json_literal(p, "false", 5, NGX_CENTRIFUGO_JSON_FALSE);
+            break;
+
+        case 'n':
+            rc = json_literal(p, "null", 4, NGX_CENTRIFUGO_JSON_NULL);
+            break;
+
+        default:
+            rc = json_number(p);
+        }
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        /* behind a value: the next one, or the end of what is open */
+
+        for ( ;; ) {
+
+            if (!empty) {
+
+                if (p->depth == 0) {
+                    return NGX_OK;
+                }
+
+                json_space(p);
+
+                if (p->pos == p->end) {
+                    return NGX_ERROR;
+                }
+
+                if (*p->pos == ',') {
+                    p->pos++;
+
+                    if (json_in_map(p) && json_key(p) != NGX_OK) {
+                        return NGX_ERROR;
+                    }
+
+                    break;
+                }
+
+                if (*p->pos != (json_in_map(p) ? '}' : ']')) {
+                    return NGX_ERROR;
+                }
+            }
+
+            empty = 0;
+            p->pos++;
+            json_close(p);
+        }
     }
+}
 
-    if (yajl_parse(p->yajl, p->data, p->len) != yajl_status_ok) {
+
+static ngx_int_t
+json_key(json_parser_t *p)
+{
+    ngx_str_t   text;
+    ngx_uint_t  escaped;
+
+    json_space(p);
+
+    if (p->pos == p->end || *p->pos != '"'
+        || json_string(p, &text, &escaped) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    p->finish = 1;
+    json_space(p);
 
-    if (yajl_complete_parse(p->yajl) != yajl_status_ok) {
+    if (p->pos == p->end || *p->pos != ':') {
         return NGX_ERROR;
     }
+
+    p->pos++;
+
+    if (p->raw || !p->store) {
+        return NGX_OK;
+    }
+
+    if (json_decode(p, &text, escaped, &p->key) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    p->next_raw = (p->key.len == 4
+                   && (ngx_memcmp(p->key.data, "data", 4) == 0
+                       || ngx_memcmp(p->key.data, "info", 4) == 0));
 
     return NGX_OK;
 }
 
 
-/*
- * Pieces for yajl; the size stands in front of each, for realloc.
- */
-
-static void *
-json_malloc(void *ctx, size_t size)
+static ngx_int_t
+json_literal(json_parser_t *p, const char *text, size_t len,
+    ngx_centrifugo_json_type_e type)
 {
-    json_parser_t *p = ctx;
+    u_char  *start;
 
-    u_char  *mem;
+    start = p->pos;
 
-    mem = ngx_centrifugo_arena_alloc(p->arena, size + 16);
-    if (mem == NULL) {
-        longjmp(p->nomem, 1);
+    if ((size_t) (p->end - start) < len || ngx_memcmp(start, text, len) != 0) {
+        return NGX_ERROR;
     }
 
-    ngx_memcpy(mem, &size, sizeof(size_t));
+    p->pos += len;
 
-    return mem + 16;
-}
-
-
-static void *
-json_realloc(void *ctx, void *old, size_t size)
-{
-    void    *mem;
-    size_t   len;
-
-    mem = json_malloc(ctx, size);
-
-    if (old) {
-        ngx_memcpy(&len, (u_char *) old - 16, sizeof(size_t));
-        ngx_memcpy(mem, old, ngx_min(len, size));
+    if (p->raw || !p->store) {
+        return NGX_OK;
     }
 
-    return mem;
+    return json_add(p, type, start) ? NGX_OK : NGX_ERROR;
 }
 
 
-static void
-json_free(void *ctx, void *ptr)
+static ngx_int_t
+json_number(json_parser_t *p)
 {
-    /* the arena is freed whole */
+    u_char  *s, *start, *end;
+
+    start = p->pos;
+    end = p->end;
+    s = start;
+
+    if (*s == '-') {
+        s++;
+    }
+
+    if (s == end || !json_is_digit(*s)) {
+        return NGX_ERROR;
+    }
+
+    if (*s++ != '0') {
+        while (s < end && json_is_digit(*s)) { s++; }
+    }
+
+    if (s < end && *s == '.') {
+        s++;
+
+        if (s == end || !json_is_digit(*s)) {
+            return NGX_ERROR;
+        }
+
+        while (s < end && json_is_digit(*s)) { s++; }
+    }
+
+    if (s < end && (*s == 'e' || *s == 'E')) {
+        s++;
+
+        if (s < end && (*s == '+' || *s == '-')) {
+            s++;
+        }
+
+        if (s == end || !json_is_digit(*s)) {
+            return NGX_ERROR;
+        }
+
+        while (s < end && json_is_digit(*s)) { s++; }
+    }
+
+    p->pos = s;
+
+    if (p->raw || !p->store) {
+        return NGX_OK;
+    }
+
+    return json_add(p, NGX_CENTRIFUGO_JSON_NUMBER, start) ? NGX_OK : NGX_ERROR;
 }
 
 
 /*
- * Where the token in hand begins: behind the one before it and what may stand
- * between two tokens.
+ * A string from its first quote on: `text` is what is between the quotes.
  */
 
-static size_t
-json_start(json_parser_t *p)
+static ngx_int_t
+json_string(json_parser_t *p, ngx_str_t *text, ngx_uint_t *escaped)
 {
-    size_t  i;
+    u_char    *s;
+    uint64_t   w, quote, slash, low;
 
-    for (i = p->end; i < p->len; i++) {
-        switch (p->data[i]) {
-        case ' ':
-        case '\t':
-        case '\n':
-        case '\r':
-        case ':':
-        case ',':
+    s = ++p->pos;
+    text->data = s;
+    *escaped = 0;
+
+    for ( ;; ) {
+
+        /* eight bytes of which none is a quote, a slash or below a blank */
+
+        while (p->end - s >= 8) {
+            ngx_memcpy(&w, s, sizeof(uint64_t));
+
+            quote = w ^ 0x2222222222222222ULL;
+            slash = w ^ 0x5c5c5c5c5c5c5c5cULL;
+
+            low = (w - 0x2020202020202020ULL) & ~w;
+            quote = (quote - 0x0101010101010101ULL) & ~quote;
+            slash = (slash - 0x0101010101010101ULL) & ~slash;
+
+            if ((low | quote | slash) & 0x8080808080808080ULL) {
+                break;
+            }
+
+            s += 8;
+        }
+
+        while (s < p->end && *s >= 0x20 && *s != '"' && *s != '\\') {
+            s++;
+        }
+
+        if (s == p->end || *s < 0x20) {
+            return NGX_ERROR;
+        }
+
+        p->pos = s + 1;
+
+        if (*s == '"') {
+            text->len = s - text->data;
+            return NGX_OK;
+        }
+
+        *escaped = 1;
+
+        if (json_escape(p) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        s = p->pos;
+    }
+}
+
+
+static ngx_int_t
+json_escape(json_parser_t *p)
+{
+    ngx_uint_t  i;
+
+    if (p->pos == p->end) {
+        return NGX_ERROR;
+    }
+
+    switch (*p->pos++) {
+
+    case '"':
+    case '\\':
+    case '/':
+    case 'b':
+    case 'f':
+    case 'n':
+    case 'r':
+    case 't':
+        return NGX_OK;
+
+    case 'u':
+
+        if (p->end - p->pos < 4) {
+            return NGX_ERROR;
+        }
+
+        for (i = 0; i < 4; i++, p->pos++) {
+            if (!json_is_digit(*p->pos)
+                && (u_char) ((*p->pos | 0x20) - 'a') > 5)
+            {
+                return NGX_ERROR;
+            }
+        }
+
+        return NGX_OK;
+
+    default:
+        return NGX_ERROR;
+    }
+}
+
+
+/*
+ * A string without escapes is part of the input.  Half of a surrogate pair
+ * stands for no character: U+FFFD.
+ */
+
+static ngx_int_t
+json_decode(json_parser_t *p, ngx_str_t *text, ngx_uint_t escaped,
+    ngx_str_t *str)
+{
+    u_char    *s, *end, *d;
+    uint32_t   c, low;
+
+    if (!escaped) {
+        *str = *text;
+        return NGX_OK;
+    }
+
+    /* no escape is shorter than what it stands for */
+
+    d = ngx_centrifugo_arena_alloc(p->arena, text->len);
+
+    if (d == NULL) {
+        p->nomem = 1;
+        return NGX_ERROR;
+    }
+
+    str->data = d;
+    s = text->data;
+    end = s + text->len;
+
+    while (s < end) {
+
+        if (*s != '\\') {
+            *d++ = *s++;
             continue;
         }
 
-        break;
+        s += 2;
+
+        switch (s[-1]) {
+        case 'b':  *d++ = '\b'; continue;
+        case 'f':  *d++ = '\f'; continue;
+        case 'n':  *d++ = '\n'; continue;
+        case 'r':  *d++ = '\r'; continue;
+        case 't':  *d++ = '\t'; continue;
+        case 'u':  break;
+        default:   *d++ = s[-1]; continue;
+        }
+
+        c = (uint32_t) json_hex(s);
+        s += 4;
+
+        if (c >= 0xd800 && c <= 0xdfff) {
+
+            low = (c <= 0xdbff && end - s >= 6 && s[0] == '\\'
+                   && s[1] == 'u')
+                  ? (uint32_t) json_hex(s + 2) : 0;
+
+            if (low >= 0xdc00 && low <= 0xdfff) {
+                c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
+                s += 6;
+
+            } else {
+                c = 0xfffd;
+            }
+        }
+
+        if (c < 0x80) {
+            *d++ = (u_char) c;
+            continue;
+        }
+
+        if (c < 0x800) {
+            *d++ = (u_char) (0xc0 | c >> 6);
+
+        } else {
+
+            if (c < 0x10000) {
+                *d++ = (u_char) (0xe0 | c >> 12);
+
+            } else {
+                *d++ = (u_char) (0xf0 | c >> 18);
+                *d++ = (u_char) (0x80 | (c >> 12 & 0x3f));
+            }
+
+            *d++ = (u_char) (0x80 | (c >> 6 & 0x3f));
+        }
+
+        *d++ = (u_char) (0x80 | (c & 0x3f));
     }
 
-    return i;
+    str->len = d - str->data;
+
+    return NGX_OK;
 }
 
 
-static size_t
-json_end(json_parser_t *p)
+/* four hexadecimal digits, which json_escape() has seen */
+
+static ngx_uint_t
+json_hex(u_char *p)
 {
-    /* a number that ends the input is known only after all of it */
+    ngx_uint_t  i, n;
 
-    p->end = p->finish ? p->len : yajl_get_bytes_consumed(p->yajl);
+    n = 0;
 
-    return p->end;
+    for (i = 0; i < 4; i++, p++) {
+        n = n << 4 | (json_is_digit(*p) ? *p - '0' : (*p | 0x20) - 'a' + 10);
+    }
+
+    return n;
 }
 
 
 static ngx_centrifugo_json_t *
-json_add(json_parser_t *p, ngx_centrifugo_json_type_e type, size_t start,
-    size_t end)
+json_add(json_parser_t *p, ngx_centrifugo_json_type_e type, u_char *start)
 {
     ngx_centrifugo_json_t  *node;
 
     node = ngx_centrifugo_arena_alloc(p->arena, sizeof(ngx_centrifugo_json_t));
-    if (node == NULL) {
-        longjmp(p->nomem, 1);
-    }
 
-    ngx_memzero(node, sizeof(ngx_centrifugo_json_t));
+    if (node == NULL) {
+        p->nomem = 1;
+        return NULL;
+    }
 
     node->type = type;
     node->key = p->key;
-    node->raw.data = p->data + start;
-    node->raw.len = end - start;
+    node->raw.data = start;
+    node->raw.len = p->pos - start;
+    ngx_str_null(&node->str);
+    node->child = NULL;
+    node->next = NULL;
 
     *p->level->last = node;
     p->level->last = &node->next;
 
     ngx_str_null(&p->key);
+    p->next_raw = 0;
 
     return node;
 }
 
 
-static int
-json_scalar(json_parser_t *p, ngx_centrifugo_json_type_e type, ngx_str_t *str)
-{
-    size_t                  start, end;
-    ngx_centrifugo_json_t  *node;
-
-    start = json_start(p);
-    end = json_end(p);
-
-    if (p->raw || !p->store) {
-        return 1;
-    }
-
-    p->next_raw = 0;
-    node = json_add(p, type, start, end);
-
-    if (type == NGX_CENTRIFUGO_JSON_NUMBER && p->finish) {
-
-        /* white space may follow it */
-
-        while (node->raw.len && node->raw.data[node->raw.len - 1] <= ' ') {
-            node->raw.len--;
-        }
-    }
-
-    if (str) {
-        json_copy(p, str->data, str->len, &node->str);
-    }
-
-    return 1;
-}
-
-
-static int
+static ngx_int_t
 json_open(json_parser_t *p, ngx_centrifugo_json_type_e type)
 {
-    size_t                  start, end;
+    u_char                  bit;
+    ngx_uint_t              raw;
     json_level_t           *level;
     ngx_centrifugo_json_t  *node;
 
-    start = json_start(p);
-    end = json_end(p);
-
-    if (p->depth++ == NGX_CENTRIFUGO_JSON_MAX_DEPTH) {
-        return 0;
+    if (p->depth == NGX_CENTRIFUGO_JSON_MAX_DEPTH) {
+        return NGX_ERROR;
     }
+
+    bit = (u_char) (1 << p->depth % 8);
+
+    if (type == NGX_CENTRIFUGO_JSON_MAP) {
+        p->maps[p->depth / 8] |= bit;
+
+    } else {
+        p->maps[p->depth / 8] &= (u_char) ~bit;
+    }
+
+    p->depth++;
 
     if (p->raw || !p->store) {
-        return 1;
+        p->pos++;
+        return NGX_OK;
     }
 
-    node = json_add(p, type, start, end);
+    raw = p->next_raw;
+    node = json_add(p, type, p->pos++);
 
-    if (p->next_raw) {
-        p->next_raw = 0;
+    if (node == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (raw) {
         p->raw = p->depth;
         p->raw_node = node;
-        return 1;
+        return NGX_OK;
     }
 
     level = ngx_centrifugo_arena_alloc(p->arena, sizeof(json_level_t));
+
     if (level == NULL) {
-        longjmp(p->nomem, 1);
+        p->nomem = 1;
+        return NGX_ERROR;
     }
 
     level->up = p->level;
@@ -370,27 +674,25 @@ json_open(json_parser_t *p, ngx_centrifugo_json_type_e type)
     level->last = &node->child;
     p->level = level;
 
-    return 1;
+    return NGX_OK;
 }
 
 
-static int
+static void
 json_close(json_parser_t *p)
 {
-    size_t                  end;
     ngx_centrifugo_json_t  *node;
 
-    end = json_end(p);
     p->depth--;
 
     if (!p->store) {
-        return 1;
+        return;
     }
 
     if (p->raw) {
 
         if (p->raw != p->depth + 1) {
-            return 1;
+            return;
         }
 
         p->raw = 0;
@@ -401,117 +703,7 @@ json_close(json_parser_t *p)
         p->level = p->level->up;
     }
 
-    node->raw.len = p->data + end - node->raw.data;
-
-    return 1;
-}
-
-
-static int
-json_null(void *ctx)
-{
-    return json_scalar(ctx, NGX_CENTRIFUGO_JSON_NULL, NULL);
-}
-
-
-static int
-json_boolean(void *ctx, int value)
-{
-    return json_scalar(ctx, value ? NGX_CENTRIFUGO_JSON_TRUE
-                                  : NGX_CENTRIFUGO_JSON_FALSE, NULL);
-}
-
-
-static int
-json_number(void *ctx, const char *s, size_t len)
-{
-    return json_scalar(ctx, NGX_CENTRIFUGO_JSON_NUMBER, NULL);
-}
-
-
-static int
-json_string(void *ctx, const u_char *s, size_t len)
-{
-    ngx_str_t  str;
-
-    str.data = (u_char *) s;
-    str.len = len;
-
-    return json_scalar(ctx, NGX_CENTRIFUGO_JSON_STRING, &str);
-}
-
-
-static int
-json_start_map(void *ctx)
-{
-    return json_open(ctx, NGX_CENTRIFUGO_JSON_MAP);
-}
-
-
-static int
-json_map_key(void *ctx, const u_char *s, size_t len)
-{
-    json_parser_t *p = ctx;
-
-    (void) json_end(p);
-
-    if (p->raw || !p->store) {
-        return 1;
-    }
-
-    json_copy(p, s, len, &p->key);
-
-    p->next_raw = (len == 4 && (ngx_memcmp(s, "data", 4) == 0
-                                || ngx_memcmp(s, "info", 4) == 0));
-
-    return 1;
-}
-
-
-static int
-json_end_map(void *ctx)
-{
-    return json_close(ctx);
-}
-
-
-static int
-json_start_array(void *ctx)
-{
-    return json_open(ctx, NGX_CENTRIFUGO_JSON_ARRAY);
-}
-
-
-static int
-json_end_array(void *ctx)
-{
-    return json_close(ctx);
-}
-
-
-/*
- * A string without escapes is part of the input; else yajl's buffer, which the
- * next string overwrites.
- */
-
-static void
-json_copy(json_parser_t *p, const u_char *s, size_t len, ngx_str_t *str)
-{
-    str->len = len;
-
-    if (s >= p->data && s <= p->data + p->len) {
-        str->data = (u_char *) s;
-        return;
-    }
-
-    str->data = ngx_centrifugo_arena_alloc(p->arena, len + 1);
-    if (str->data == NULL) {
-        longjmp(p->nomem, 1);
-    }
-
-    if (len) {
-        ngx_memcpy(str->data, s, len);
-    }
+    node->raw.len = p->pos - node->raw.data;
 }
 
 
@@ -597,15 +789,20 @@ ngx_int_t
 ngx_centrifugo_json_uint(ngx_centrifugo_json_t *map, const char *name,
     size_t len, uint64_t max, uint64_t *n)
 {
-    uint64_t                u;
-    ngx_uint_t              minus;
     ngx_centrifugo_json_t  *value;
 
     value = ngx_centrifugo_json_get(map, name, len);
 
-    if (value == NULL) {
-        return NGX_DECLINED;
-    }
+    return value ? ngx_centrifugo_json_to_uint(value, max, n) : NGX_DECLINED;
+}
+
+
+ngx_int_t
+ngx_centrifugo_json_to_uint(ngx_centrifugo_json_t *value, uint64_t max,
+    uint64_t *n)
+{
+    uint64_t    u;
+    ngx_uint_t  minus;
 
     if (json_digits(value, &minus, &u) != NGX_OK || minus || u > max) {
         return NGX_ERROR;
