@@ -162,6 +162,13 @@ static ngx_command_t  ngx_centrifugo_commands[] = {
       0,
       NULL },
 
+    { ngx_string("session_log"),
+      NGX_CENTRIFUGO_HUB_CONF|NGX_CONF_TAKE1,
+      ngx_centrifugo_conf_session_log,
+      NGX_CENTRIFUGO_HUB_OFFSET,
+      0,
+      NULL },
+
     HUB_SECRET("token_hmac_secret_key", token_hmac_secret_key),
     HUB_SECRET("api_key", api_key),
 

@@ -154,6 +154,12 @@ bad('a pong after the next ping', hub('ping_interval 5s;', 'pong_timeout 5s;'),
 bad('publications larger than half a queue',
     hub('queue_max_size 64k;', 'publication_max_size 33k;'),
     qr/more than half of queue_max_size: write at most 32768/);
+good('session_log off', hub('session_log off;'));
+good('session_log', hub('session_log /dev/null;'));
+bad('session_log with a variable', hub('session_log /tmp/$host.log;'),
+    qr/"off" or the path of a file, without variables/);
+bad('session_log twice', hub('session_log off;', 'session_log off;'),
+    qr/is duplicate/);
 good('centrifugo_queue_memory', 'centrifugo_queue_memory 1m;' . hub());
 bad('centrifugo_queue_memory 100k', 'centrifugo_queue_memory 100k;' . hub(),
     qr/a size from 1m, such as 256m/);

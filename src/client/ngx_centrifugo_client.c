@@ -114,6 +114,7 @@ ngx_int_t
 ngx_centrifugo_client_init(ngx_centrifugo_client_t *client)
 {
     ngx_queue_init(&client->subscriptions);
+    client->start = ngx_current_msec;
 
     if (ngx_centrifugo_hub_make_id(&client->hcf->hub, client->id) != NGX_OK
         || client_handle_add(client) != NGX_OK)
@@ -137,7 +138,8 @@ ngx_centrifugo_client_init(ngx_centrifugo_client_t *client)
 void
 ngx_centrifugo_client_destroy(ngx_centrifugo_client_t *client)
 {
-    ngx_centrifugo_client_gone(client, "its connection ended");
+    ngx_centrifugo_client_gone(client, 1006, "its connection ended");
+    ngx_centrifugo_session_log(client);
 
     if (client->dirty.next) {
         ngx_queue_remove(&client->dirty);
@@ -173,8 +175,7 @@ ngx_centrifugo_client_message(ngx_centrifugo_client_t *client, u_char *data,
         return NGX_OK;
     }
 
-    ngx_centrifugo_hub_add(&client->hcf->hub, NGX_CENTRIFUGO_COUNT_BYTES_IN,
-                           len);
+    client->messages_in++;
 
     if (!client->waiting) {
         client_process(client, data, len, 1);
@@ -567,6 +568,9 @@ ngx_centrifugo_client_close(ngx_centrifugo_client_t *client,
     ngx_centrifugo_hub_add(&client->hcf->hub,
                            NGX_CENTRIFUGO_COUNT_DISCONNECTS + i, 1);
 
+    client->code = (uint16_t) disconnect->code;
+    client->reason = (const char *) disconnect->reason.data;
+
     client_end(client);
 
     if (disconnect == &ngx_centrifugo_disconnect_slow
@@ -607,7 +611,8 @@ ngx_centrifugo_client_drain(ngx_centrifugo_hub_conf_t *hcf, ngx_msec_t span)
 
 
 void
-ngx_centrifugo_client_gone(ngx_centrifugo_client_t *client, const char *why)
+ngx_centrifugo_client_gone(ngx_centrifugo_client_t *client, ngx_uint_t code,
+    const char *why)
 {
     u_char  id[NGX_CENTRIFUGO_ID_LEN];
 
@@ -620,6 +625,9 @@ ngx_centrifugo_client_gone(ngx_centrifugo_client_t *client, const char *why)
     ngx_log_error(NGX_LOG_INFO, client->log, 0,
                   "centrifugo client %*s of user \"%V\" left: %s",
                   (size_t) NGX_CENTRIFUGO_ID_LEN, id, &client->user, why);
+
+    client->code = (uint16_t) code;
+    client->reason = why;
 
     client_end(client);
 }

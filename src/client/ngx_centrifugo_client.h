@@ -88,6 +88,17 @@ struct ngx_centrifugo_client_s {
     uint32_t                           command_id;
     ngx_str_t                          command_channel;     /* owned */
 
+    /* for the session log */
+    ngx_msec_t                         start;
+    ngx_str_t                         *addr;    /* of the peer; the
+                                                   transport's */
+    const char                        *reason;  /* why it ended */
+    uint64_t                           bytes_in;
+    uint64_t                           bytes_out;
+    uint32_t                           messages_in;
+    uint32_t                           messages_out;
+    uint16_t                           code;    /* it ended with */
+
     u_char                             id[16];
     ngx_centrifugo_client_state_e      state:8;
 
@@ -178,9 +189,15 @@ const ngx_centrifugo_disconnect_t *ngx_centrifugo_client_disconnect(
 void ngx_centrifugo_client_drain(ngx_centrifugo_hub_conf_t *hcf,
     ngx_msec_t span);
 
-/* The peer has ended the session (or the socket died). */
+/*
+ * The peer has ended the session, or its connection has died: the code of its
+ * close frame, or ours for what it did wrong, or 1006 for none.
+ */
 void ngx_centrifugo_client_gone(ngx_centrifugo_client_t *client,
-    const char *why);
+    ngx_uint_t code, const char *why);
+
+/* src/client/ngx_centrifugo_session_log.c: writes the line of one that ended */
+void ngx_centrifugo_session_log(ngx_centrifugo_client_t *client);
 
 /* Writes the client's id as a UUID: NGX_CENTRIFUGO_ID_LEN bytes. */
 u_char *ngx_centrifugo_client_id(ngx_centrifugo_client_t *client,

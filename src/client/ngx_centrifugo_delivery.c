@@ -342,7 +342,7 @@ ngx_centrifugo_delivery_send(ngx_centrifugo_client_t *client)
         break;
 
     default:
-        ngx_centrifugo_client_gone(client, "write failed");
+        ngx_centrifugo_client_gone(client, 1006, "write failed");
         client->transport->close(client, 0, NULL);
     }
 }

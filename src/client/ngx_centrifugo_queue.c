@@ -81,14 +81,16 @@ ngx_centrifugo_queue_single(ngx_centrifugo_queue_t *queue)
 }
 
 
-void
+ngx_uint_t
 ngx_centrifugo_queue_sent(ngx_centrifugo_queue_t *queue, size_t n)
 {
     size_t                   left;
+    ngx_uint_t               whole;
     ngx_centrifugo_frame_t  *frame;
 
     queue->bytes -= n;
     queue_bytes -= n;
+    whole = 0;
 
     while (n) {
         frame = ngx_centrifugo_queue_first(queue);
@@ -96,12 +98,15 @@ ngx_centrifugo_queue_sent(ngx_centrifugo_queue_t *queue, size_t n)
 
         if (n < left) {
             queue->sent += (uint32_t) n;
-            return;
+            break;
         }
 
         n -= left;
+        whole++;
         queue_pop(queue);
     }
+
+    return whole;
 }
 
 

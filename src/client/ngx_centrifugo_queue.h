@@ -31,8 +31,11 @@ ngx_int_t ngx_centrifugo_queue_push(ngx_centrifugo_queue_t *queue,
 ngx_centrifugo_frame_t *ngx_centrifugo_queue_first(
     ngx_centrifugo_queue_t *queue);
 
-/* Takes out `n` bytes that were sent, whole frames and a part of the next. */
-void ngx_centrifugo_queue_sent(ngx_centrifugo_queue_t *queue, size_t n);
+/*
+ * Takes out `n` bytes that were sent, whole frames and a part of the next.
+ * Returns how many frames are sent whole by that.
+ */
+ngx_uint_t ngx_centrifugo_queue_sent(ngx_centrifugo_queue_t *queue, size_t n);
 
 /*
  * Copies bytes from the front into `p`, at most `size`, of at most 256 frames;

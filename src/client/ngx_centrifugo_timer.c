@@ -136,7 +136,7 @@ timer_due(ngx_centrifugo_client_t *client)
     }
 
     if (due & 1 << NGX_CENTRIFUGO_DUE_END) {
-        ngx_centrifugo_client_gone(client, "no close from the peer");
+        ngx_centrifugo_client_gone(client, 1006, "no close from the peer");
         client->transport->close(client, 0, NULL);
         return;
     }

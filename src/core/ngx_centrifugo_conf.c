@@ -499,6 +499,37 @@ ngx_centrifugo_conf_origins(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 char *
+ngx_centrifugo_conf_session_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_centrifugo_hub_conf_t  *hcf = conf;
+
+    ngx_str_t  *value;
+
+    if (hcf->session_log_set) {
+        return "is duplicate: write it once";
+    }
+
+    hcf->session_log_set = 1;
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "off") == 0) {
+        return NGX_CONF_OK;
+    }
+
+    if (value[1].len == 0 || ngx_strlchr(value[1].data,
+                                         value[1].data + value[1].len, '$'))
+    {
+        return conf_bad_value(cf, cmd, "\"off\" or the path of a file, without "
+                              "variables");
+    }
+
+    hcf->session_log = ngx_conf_open_file(cf->cycle, &value[1]);
+
+    return hcf->session_log ? NGX_CONF_OK : NGX_CONF_ERROR;
+}
+
+
+char *
 ngx_centrifugo_conf_secret(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_str_t  *field, *value;

@@ -49,6 +49,8 @@ typedef struct {
     ngx_str_t                           token_hmac_secret_key;
     ngx_str_t                           api_key;
     ngx_array_t                        *allowed_origins;    /* ngx_str_t */
+    ngx_open_file_t                    *session_log;    /* NULL: off */
+    ngx_flag_t                          session_log_set;
     ngx_flag_t                          client_insecure;
     ngx_flag_t                          api_insecure;
     ngx_flag_t                          anonymous;
@@ -143,6 +145,8 @@ char *ngx_centrifugo_conf_namespace(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_centrifugo_conf_zone(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_centrifugo_conf_origins(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_centrifugo_conf_session_log(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_centrifugo_conf_secret(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);

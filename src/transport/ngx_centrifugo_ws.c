@@ -34,6 +34,7 @@ static void ws_read_handler(ngx_event_t *rev);
 static void ws_write_handler(ngx_event_t *wev);
 static void ws_read(ngx_centrifugo_ws_t *ws);
 static ngx_int_t ws_input(ngx_centrifugo_ws_t *ws, u_char *p, u_char *last);
+static void ws_count(ngx_centrifugo_ws_t *ws, size_t n);
 static size_t ws_limit(ngx_centrifugo_ws_t *ws);
 static ngx_int_t ws_frames(ngx_centrifugo_ws_t *ws, u_char **pos, u_char *end);
 static ngx_int_t ws_frame(ngx_centrifugo_ws_t *ws,
@@ -89,6 +90,7 @@ ngx_centrifugo_ws_start(ngx_connection_t *c, ngx_centrifugo_loc_conf_t *lcf,
     ws->client.codec = &ngx_centrifugo_codec_json;
     ws->client.hcf = lcf->hub;
     ws->client.log = c->log;
+    ws->client.addr = &c->addr_text;
 
     if (ngx_centrifugo_client_init(&ws->client) != NGX_OK) {
         free(ws);
@@ -125,6 +127,8 @@ ngx_centrifugo_ws_start(ngx_connection_t *c, ngx_centrifugo_loc_conf_t *lcf,
 
         ws_drain(ws);
     }
+
+    ws_count(ws, early->len);
 
     if (early->len && ws_input(ws, early->data, early->data + early->len)
                       == NGX_ERROR)
@@ -192,12 +196,14 @@ ws_read(ngx_centrifugo_ws_t *ws)
         }
 
         if (n == 0 || n == NGX_ERROR) {
-            ngx_centrifugo_client_gone(&ws->client,
+            ngx_centrifugo_client_gone(&ws->client, 1006,
                                        n ? "its connection failed"
                                          : "it closed the connection");
             ws_destroy(ws);
             return;
         }
+
+        ws_count(ws, n);
 
         if (ws_input(ws, ws_read_buf, ws_read_buf + n) != NGX_OK) {
             ws_destroy(ws);
@@ -215,7 +221,7 @@ ws_read(ngx_centrifugo_ws_t *ws)
     }
 
     if (ngx_handle_read_event(rev, 0) != NGX_OK) {
-        ngx_centrifugo_client_gone(&ws->client, "its event failed");
+        ngx_centrifugo_client_gone(&ws->client, 1006, "its event failed");
         ws_destroy(ws);
         return;
     }
@@ -260,7 +266,8 @@ ws_input(ngx_centrifugo_ws_t *ws, u_char *p, u_char *last)
         ngx_centrifugo_buf_append(&ws->in, p, last - p);
 
         if (ws->in.failed) {
-            ngx_centrifugo_client_gone(&ws->client, "no memory for its input");
+            ngx_centrifugo_client_gone(&ws->client, 1006,
+                                       "no memory for its input");
             return NGX_ERROR;
         }
 
@@ -290,11 +297,21 @@ ws_input(ngx_centrifugo_ws_t *ws, u_char *p, u_char *last)
     ngx_centrifugo_buf_append(&ws->in, p, rest);
 
     if (ws->in.failed) {
-        ngx_centrifugo_client_gone(&ws->client, "no memory for its input");
+        ngx_centrifugo_client_gone(&ws->client, 1006,
+                                       "no memory for its input");
         return NGX_ERROR;
     }
 
     return NGX_OK;
+}
+
+
+static void
+ws_count(ngx_centrifugo_ws_t *ws, size_t n)
+{
+    ws->client.bytes_in += n;
+    ngx_centrifugo_hub_add(&ws->client.hcf->hub,
+                           NGX_CENTRIFUGO_COUNT_BYTES_IN, n);
 }
 
 
@@ -401,7 +418,8 @@ ws_frame(ngx_centrifugo_ws_t *ws, ngx_centrifugo_ws_frame_t *frame)
     ngx_centrifugo_buf_append(&ws->message, frame->payload, frame->len);
 
     if (ws->message.failed) {
-        ngx_centrifugo_client_gone(&ws->client, "no memory for its message");
+        ngx_centrifugo_client_gone(&ws->client, 1006,
+                                   "no memory for its message");
         return NGX_ERROR;
     }
 
@@ -500,7 +518,7 @@ ws_peer_close(ngx_centrifugo_ws_t *ws, ngx_centrifugo_ws_frame_t *frame)
         return NGX_OK;
     }
 
-    ngx_centrifugo_client_gone(&ws->client, "it closed the session");
+    ngx_centrifugo_client_gone(&ws->client, code, "it closed the session");
 
     ngx_str_null(&reason);
     ws_close_frame(ws, code, &reason);
@@ -523,7 +541,7 @@ ws_fail(ngx_centrifugo_ws_t *ws, ngx_uint_t code)
         return;
     }
 
-    ngx_centrifugo_client_gone(&ws->client,
+    ngx_centrifugo_client_gone(&ws->client, code,
                                code == 1009 ? "its message is larger than "
                                               "message_size_limit"
                                : code == 1007 ? "its text is not UTF-8"
@@ -690,7 +708,8 @@ ws_send(ngx_centrifugo_client_t *client)
             break;
         }
 
-        ngx_centrifugo_queue_sent(queue, n);
+        client->bytes_out += n;
+        client->messages_out += ngx_centrifugo_queue_sent(queue, n);
         ngx_centrifugo_hub_add(&client->hcf->hub,
                                NGX_CENTRIFUGO_COUNT_BYTES_OUT, n);
     }
@@ -877,7 +896,7 @@ ws_end(ngx_centrifugo_ws_t *ws)
 
     ws->ended = 1;
 
-    ngx_centrifugo_client_gone(&ws->client, "its connection ended");
+    ngx_centrifugo_client_gone(&ws->client, 1006, "its connection ended");
     ngx_post_event(ws->connection->read, &ngx_posted_events);
 }
 
