@@ -111,9 +111,13 @@ memory_subscribe(ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *name,
     result.channel = ch;
     result.pos = join.pos;
 
+    /* what the answer sets going may end the subscription at once */
+
+    ch->count++;
+
     done->handler(done->handle, NGX_CENTRIFUGO_ENGINE_OK, &result);
 
-    if (ch->count == 0) {
+    if (--ch->count == 0) {
 
         /* who asked is gone */
 

@@ -101,6 +101,11 @@ ngx_centrifugo_request_send(ngx_centrifugo_hub_conf_t *hcf, ngx_uint_t to,
     request_pending_t          *p;
     ngx_centrifugo_registry_t  *reg;
 
+    if (data->len > ngx_centrifugo_control_max(&hcf->hub)) {
+        asker->done(asker->handle, NGX_CENTRIFUGO_ENGINE_REFUSED);
+        return;
+    }
+
     reg = hcf->hub.registry;
     t = request_table(hcf);
     ngx_memzero(members, sizeof(members));
@@ -349,6 +354,15 @@ request_part(ngx_centrifugo_hub_conf_t *hcf,
             break;
         }
 
+        part = NULL;
+    }
+
+    if (part && message->part == 0) {
+
+        /* the sender found no room for the rest, and sends it all again */
+
+        ngx_queue_remove(&part->link);
+        free(part);
         part = NULL;
     }
 

@@ -30,6 +30,7 @@ static ngx_int_t client_handle_add(ngx_centrifugo_client_t *client);
 static void client_handle_del(ngx_centrifugo_client_t *client);
 static ngx_int_t client_input_add(ngx_centrifugo_client_t *client,
     u_char *data, size_t len, ngx_uint_t first);
+static void client_input_free(ngx_centrifugo_client_t *client);
 static void client_process(ngx_centrifugo_client_t *client, u_char *data,
     size_t len, ngx_uint_t first);
 static void client_dispatch(ngx_centrifugo_client_t *client,
@@ -107,7 +108,9 @@ static client_handle_t         *client_handles;
 static uint32_t                 client_nhandles;
 static uint32_t                 client_free = NGX_MAX_UINT32_VALUE;
 static ngx_centrifugo_arena_t   client_arena;
+static ngx_uint_t               client_depth;   /* messages in hand */
 static ngx_centrifugo_buf_t     client_replies;
+static ngx_centrifugo_client_t *client_replier; /* whose they are */
 
 
 ngx_int_t
@@ -150,11 +153,7 @@ ngx_centrifugo_client_destroy(ngx_centrifugo_client_t *client)
     ngx_centrifugo_queue_drop(&client->queue, 0);
     client_handle_del(client);
 
-    if (client->input) {
-        ngx_centrifugo_buf_free(client->input);
-        free(client->input);
-        client->input = NULL;
-    }
+    client_input_free(client);
 
     free(client->user.data);
     free(client->command_channel.data);
@@ -222,6 +221,17 @@ client_input_add(ngx_centrifugo_client_t *client, u_char *data, size_t len,
 }
 
 
+static void
+client_input_free(ngx_centrifugo_client_t *client)
+{
+    if (client->input) {
+        ngx_centrifugo_buf_free(client->input);
+        free(client->input);
+        client->input = NULL;
+    }
+}
+
+
 /*
  * The commands of one message, or what is left of it.  Replies are gathered
  * and become one frame.
@@ -242,6 +252,7 @@ client_process(ngx_centrifugo_client_t *client, u_char *data, size_t len,
     end = data + len;
 
     client->dispatching = 1;
+    client_depth++;
 
     for ( ;; ) {
         rc = client->codec->next(&pos, end, first, &bytes);
@@ -302,7 +313,10 @@ client_process(ngx_centrifugo_client_t *client, u_char *data, size_t len,
     client->dispatching = 0;
 
     client_reply_flush(client);
-    ngx_centrifugo_arena_reset(arena);
+
+    if (--client_depth == 0) {
+        ngx_centrifugo_arena_reset(arena);
+    }
 
     ngx_centrifugo_delivery_send(client);
     ngx_centrifugo_worker_wake(client->hcf);
@@ -580,6 +594,10 @@ ngx_centrifugo_client_close(ngx_centrifugo_client_t *client,
     }
 
     client->transport->close(client, disconnect->code, &disconnect->reason);
+
+    /* the peer's part of the close is still to be read */
+
+    client->transport->resume(client);
 }
 
 
@@ -647,6 +665,8 @@ client_end(ngx_centrifugo_client_t *client)
 
     client->state = NGX_CENTRIFUGO_CLIENT_CLOSED;
 
+    client_input_free(client);
+
     ngx_memzero(client->due, sizeof(client->due));
     ngx_centrifugo_timer_del(client);
 }
@@ -687,6 +707,15 @@ ngx_centrifugo_client_error(ngx_centrifugo_client_t *client, uint32_t id,
 ngx_centrifugo_buf_t *
 ngx_centrifugo_client_reply(ngx_centrifugo_client_t *client)
 {
+    if (client_replier && client_replier != client) {
+
+        /* another's command is answered while this one's is in hand */
+
+        client_reply_flush(client_replier);
+    }
+
+    client_replier = client;
+
     if (ngx_centrifugo_buf_len(&client_replies)) {
         client->codec->part(&client_replies);
     }
@@ -700,11 +729,11 @@ client_reply_flush(ngx_centrifugo_client_t *client)
 {
     ngx_centrifugo_frame_t  *frame;
 
-    if (ngx_centrifugo_buf_len(&client_replies) == 0
-        && !client_replies.failed)
-    {
+    if (client_replier != client) {
         return;
     }
+
+    client_replier = NULL;
 
     frame = client_replies.failed ? NULL
             : ngx_centrifugo_frame_create(client_replies.start,

@@ -24,6 +24,7 @@ static int64_t delivery_now(void);
 static ngx_queue_t           delivery_dirty;
 static ngx_centrifugo_buf_t  delivery_buf;
 static size_t                delivery_memory;   /* for all frames */
+static ngx_uint_t            delivery_held;     /* until all are written */
 
 
 void
@@ -65,6 +66,14 @@ ngx_centrifugo_delivery_append(ngx_centrifugo_client_t *client,
         ngx_queue_insert_tail(&delivery_dirty, &client->dirty);
     }
 
+    if (client->queue.bytes > client->hcf->queue_max_size / 2
+        && client->due[NGX_CENTRIFUGO_DUE_WRITE] == 0)
+    {
+        /* nobody has tried yet to write to it: it must not count as slow */
+
+        delivery_held = 1;
+    }
+
     if (ngx_centrifugo_delivery_over()) {
 
         /* its turn ends with a look at who has the most */
@@ -79,16 +88,18 @@ ngx_centrifugo_delivery_publication(ngx_centrifugo_channel_t *channel,
     uint64_t pos, const ngx_centrifugo_publication_t *pub, ngx_queue_t *mark,
     ngx_uint_t *budget)
 {
-    ngx_uint_t                      n;
-    ngx_queue_t                    *q, *next;
-    ngx_centrifugo_frame_t         *frame;
-    ngx_centrifugo_client_t        *client;
-    const ngx_centrifugo_codec_t   *codec;
-    ngx_centrifugo_subscription_t  *sub;
+    ngx_uint_t                         n;
+    ngx_queue_t                       *q, *next;
+    ngx_centrifugo_frame_t            *frame;
+    ngx_centrifugo_client_t           *client;
+    const ngx_centrifugo_codec_t      *codec;
+    ngx_centrifugo_subscription_t     *sub;
+    const ngx_centrifugo_transport_t  *transport;
 
     n = 0;
     frame = NULL;
     codec = NULL;
+    transport = NULL;
 
     if (mark->next) {
         q = ngx_queue_next(mark);
@@ -126,14 +137,15 @@ ngx_centrifugo_delivery_publication(ngx_centrifugo_channel_t *channel,
             continue;
         }
 
-        if (codec != client->codec) {
+        if (codec != client->codec || transport != client->transport) {
 
             if (frame) {
                 ngx_centrifugo_frame_release(frame);
             }
 
             codec = client->codec;
-            frame = delivery_frame(codec, client->transport, channel, pub);
+            transport = client->transport;
+            frame = delivery_frame(codec, transport, channel, pub);
 
             if (ngx_centrifugo_delivery_over()) {
 
@@ -151,7 +163,11 @@ ngx_centrifugo_delivery_publication(ngx_centrifugo_channel_t *channel,
         }
 
         ngx_centrifugo_delivery_append(client, frame);
-        n++;
+        n += (client->state != NGX_CENTRIFUGO_CLIENT_CLOSED);
+
+        if (delivery_held) {
+            *budget = 0;
+        }
     }
 
     if (frame) {
@@ -203,7 +219,7 @@ ngx_centrifugo_delivery_flush(void)
     for (n = 0; n < DELIVERY_WRITES; n++) {
 
         if (ngx_queue_empty(&delivery_dirty)) {
-            return NGX_OK;
+            break;
         }
 
         if (n % DELIVERY_CHECK == DELIVERY_CHECK - 1) {
@@ -224,7 +240,20 @@ ngx_centrifugo_delivery_flush(void)
         ngx_centrifugo_delivery_send(client);
     }
 
-    return ngx_queue_empty(&delivery_dirty) ? NGX_OK : NGX_AGAIN;
+    if (!ngx_queue_empty(&delivery_dirty)) {
+        return NGX_AGAIN;
+    }
+
+    delivery_held = 0;
+
+    return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_centrifugo_delivery_held(void)
+{
+    return delivery_held;
 }
 
 

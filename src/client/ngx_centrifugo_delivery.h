@@ -46,6 +46,12 @@ ngx_int_t ngx_centrifugo_delivery_publication(
  */
 ngx_int_t ngx_centrifugo_delivery_flush(void);
 
+/*
+ * 1 while publications have to wait until flush() has gone through its list:
+ * much is in the queue of a client whose turn to be written to has not come.
+ */
+ngx_uint_t ngx_centrifugo_delivery_held(void);
+
 /* Writes the queue of one client now. */
 void ngx_centrifugo_delivery_send(ngx_centrifugo_client_t *client);
 

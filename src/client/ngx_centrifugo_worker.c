@@ -345,10 +345,11 @@ worker_turn_handler(ngx_event_t *ev)
             more = 1;
         }
 
-        if (ngx_centrifugo_broker_poll(hcf[i],
-                                       ngx_centrifugo_delivery_publication,
-                                       WORKER_APPENDS, worker.cycle->log)
-            == NGX_AGAIN)
+        if (ngx_centrifugo_delivery_held()
+            || ngx_centrifugo_broker_poll(hcf[i],
+                                          ngx_centrifugo_delivery_publication,
+                                          WORKER_APPENDS, worker.cycle->log)
+               == NGX_AGAIN)
         {
             more = 1;
         }

@@ -86,5 +86,6 @@ ngx_centrifugo_bell_answer(ngx_centrifugo_bell_t *bell, uint32_t *pending)
         } while ((n == -1 && errno == EINTR) || n == (ssize_t) sizeof(drain));
     }
 
+    NGX_CENTRIFUGO_POINT(BELL_EMPTIED);
     (void) __atomic_exchange_n(pending, 0, __ATOMIC_SEQ_CST);
 }

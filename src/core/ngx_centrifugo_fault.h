@@ -13,7 +13,7 @@
 
 #if (NGX_CENTRIFUGO_TEST)
 
-/* name, in the order in which they stand in the code */
+/* the last three are a reader's, for the stress test's delays */
 #define NGX_CENTRIFUGO_POINTS(X)                                             \
     X(PAGE_NAMED)   X(PAGE_TAKEN)    X(PAGE_PUT)     X(PAGE_FREED)           \
     X(PAGE_MOVING)  X(PAGE_OWNED)    X(PAGE_UNCUT)   X(PAGE_LINKED)          \
@@ -26,7 +26,7 @@
     X(RING_COMMIT)  X(RING_LOGGED)   X(BELL_PENDING)                         \
     X(CONTROL_LOCKED) X(CLAIM_GENERATION) X(CLAIM_ENTERED) X(REAP_DEAD)      \
     X(REAP_SHARD)   X(REAP_DONE)     X(RESYNC_WALK)  X(RESYNC_END)           \
-    X(HOUSEKEEPER)
+    X(HOUSEKEEPER)  X(RING_COPIED)   X(LOG_HEAD)     X(BELL_EMPTIED)
 
 #define NGX_CENTRIFUGO_POINT_ENUM(name)  NGX_CENTRIFUGO_POINT_##name,
 

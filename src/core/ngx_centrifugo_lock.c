@@ -3,6 +3,11 @@
 #include <time.h>
 
 
+/* figures are read without the lock */
+
+#define lock_figure(p, v)  __atomic_store_n(p, v, __ATOMIC_RELAXED)
+
+
 static ngx_int_t lock_taken(ngx_centrifugo_lock_t *lock, int rc);
 static uint64_t lock_now(void);
 
@@ -61,11 +66,11 @@ ngx_centrifugo_lock_take(ngx_centrifugo_lock_t *lock, ngx_uint_t spin)
 
     if (ret != NGX_ERROR) {
         wait = lock_now() - wait;
-        lock->contended++;
-        lock->wait_ns += wait;
+        lock_figure(&lock->contended, lock->contended + 1);
+        lock_figure(&lock->wait_ns, lock->wait_ns + wait);
 
         if (lock->longest_ns < wait) {
-            lock->longest_ns = wait;
+            lock_figure(&lock->longest_ns, wait);
         }
     }
 
@@ -95,7 +100,7 @@ static ngx_int_t
 lock_taken(ngx_centrifugo_lock_t *lock, int rc)
 {
     if (rc == 0) {
-        lock->takes++;
+        lock_figure(&lock->takes, lock->takes + 1);
         return NGX_OK;
     }
 
@@ -108,7 +113,7 @@ lock_taken(ngx_centrifugo_lock_t *lock, int rc)
             return NGX_ERROR;
         }
 
-        lock->takes++;
+        lock_figure(&lock->takes, lock->takes + 1);
         return NGX_DECLINED;
     }
 

@@ -204,7 +204,7 @@ control_append(ngx_centrifugo_hub_t *hub, ngx_centrifugo_control_header_t *h,
 
     ngx_centrifugo_ring_place(ring, sizeof(*h) + h->data_len, &place);
 
-    if (place.end > ring->size + ring->tail
+    if (place.end > ring->size + ngx_centrifugo_ring_tail(ring)
         && control_room(hub, place.end) != NGX_OK)
     {
         ngx_centrifugo_lock_release(&ring->lock);
@@ -273,8 +273,8 @@ control_room(ngx_centrifugo_hub_t *hub, uint64_t end)
 
     /* never backwards: one that was silent may have come back */
 
-    if (low > ring->tail) {
-        __atomic_store_n(&ring->tail, low, __ATOMIC_RELAXED);
+    if (low > ngx_centrifugo_ring_tail(ring)) {
+        ngx_centrifugo_ring_give_up(ring, low);
     }
 
     return (end > ring->size + low) ? NGX_BUSY : NGX_OK;

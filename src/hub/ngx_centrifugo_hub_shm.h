@@ -298,6 +298,10 @@ ngx_uint_t ngx_centrifugo_shard_reap(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
 
 /* ring.c: what log and control ring have in common */
 
+/* for those who hold the lock; readers look at it too */
+#define ngx_centrifugo_ring_tail(ring)                                       \
+    __atomic_load_n(&(ring)->tail, __ATOMIC_RELAXED)
+
 typedef struct {
     uint64_t                  start;        /* head before: of a pad */
     uint64_t                  pos;          /* of the entry */
@@ -318,12 +322,14 @@ ngx_int_t ngx_centrifugo_ring_lock(ngx_centrifugo_hub_shm_t *shm,
     ngx_centrifugo_ring_t *ring);
 
 /*
- * Within the lock.  place: where an entry of `len` bytes goes; open: gives up
- * what it overwrites and writes a pad if there is one; write: bytes of the
- * entry; commit: head.  `by` is the shard + 1 on whose account it is, or 0.
+ * Within the lock.  place: where an entry of `len` bytes goes; give_up: moves
+ * the tail to `pos`; open: gives up what the entry overwrites and writes a pad
+ * if there is one; write: bytes of the entry; commit: head.  `by` is the shard
+ * + 1 on whose account it is, or 0.
  */
 void ngx_centrifugo_ring_place(ngx_centrifugo_ring_t *ring, size_t len,
     ngx_centrifugo_place_t *place);
+void ngx_centrifugo_ring_give_up(ngx_centrifugo_ring_t *ring, uint64_t pos);
 void ngx_centrifugo_ring_open(ngx_centrifugo_hub_shm_t *shm,
     ngx_centrifugo_ring_t *ring, ngx_centrifugo_place_t *place,
     ngx_uint_t by);

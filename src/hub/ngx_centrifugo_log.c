@@ -217,6 +217,7 @@ log_begin(ngx_centrifugo_hub_t *hub)
     /* head FIRST: every entry below it is covered by the words after */
 
     hub->read_head = __atomic_load_n(&hub->shm->log.head, __ATOMIC_ACQUIRE);
+    NGX_CENTRIFUGO_POINT(LOG_HEAD);
     cursor = m->cursor;
 
     if (cursor == hub->read_head) {

@@ -18,6 +18,8 @@
 #define page_of(shm, ref)                                                    \
     ((ngx_uint_t) (((uint64_t) (ref) * PAGE_UNIT - (shm)->pages_at)          \
                    / NGX_CENTRIFUGO_PAGE))
+#define page_used(shm, n)   /* is read without the lock */                   \
+    __atomic_store_n(&(shm)->pages_used, n, __ATOMIC_RELAXED)
 #define page_room(class)                                                     \
     ((NGX_CENTRIFUGO_PAGE - sizeof(ngx_centrifugo_page_t))                   \
      / page_sizes[class])
@@ -243,7 +245,7 @@ page_refill(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n, ngx_uint_t class)
 
     word = &page_bitmap(shm)[page / 64];
     intent_store(word, *word | 1ULL << (page % 64));
-    shm->pages_used++;
+    page_used(shm, shm->pages_used + 1);
 
     ngx_centrifugo_lock_release(&shm->pages_lock);
 
@@ -429,7 +431,7 @@ page_give(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t page)
 
     word = &page_bitmap(shm)[page / 64];
     intent_store(word, *word & ~(1ULL << (page % 64)));
-    shm->pages_used--;
+    page_used(shm, shm->pages_used - 1);
 
     ngx_centrifugo_lock_release(&shm->pages_lock);
 
@@ -545,7 +547,7 @@ ngx_centrifugo_page_drop(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n)
 
         word = &page_bitmap(shm)[i / 64];
         intent_store(word, *word & ~(1ULL << (i % 64)));
-        shm->pages_used--;
+        page_used(shm, shm->pages_used - 1);
     }
 
     ngx_centrifugo_lock_release(&shm->pages_lock);
@@ -587,7 +589,7 @@ page_lock(ngx_centrifugo_hub_shm_t *shm)
         }
     }
 
-    shm->pages_used = used;
+    page_used(shm, used);
 
     return NGX_OK;
 }

@@ -13,8 +13,10 @@
 
 
 /*
- * ThreadSanitizer knows no fences: its build copies by atomic bytes, whose
- * order stands in for theirs.
+ * ThreadSanitizer knows no fences.  Its build copies by relaxed atomic bytes,
+ * so that nothing but the head's release and acquire orders what is read, and
+ * moves and reads the tail by operations that stand in for the fences: a
+ * reader that still finds the old tail releases to whoever moves it.
  */
 
 #if (NGX_CENTRIFUGO_TSAN)
@@ -23,7 +25,7 @@ static void
 ring_bytes_in(u_char *dst, const u_char *src, size_t n)
 {
     while (n--) {
-        __atomic_store_n(dst++, *src++, __ATOMIC_RELEASE);
+        __atomic_store_n(dst++, *src++, __ATOMIC_RELAXED);
     }
 }
 
@@ -32,17 +34,25 @@ static void
 ring_bytes_out(u_char *dst, u_char *src, size_t n)
 {
     while (n--) {
-        *dst++ = __atomic_load_n(src++, __ATOMIC_ACQUIRE);
+        *dst++ = __atomic_load_n(src++, __ATOMIC_RELAXED);
     }
 }
 
 #define ring_fence(order)
+#define ring_tail_store(ring, pos)                                           \
+    (void) __atomic_exchange_n(&(ring)->tail, pos, __ATOMIC_ACQUIRE)
+#define ring_tail_load(ring)                                                 \
+    __atomic_fetch_add(&(ring)->tail, 0, __ATOMIC_RELEASE)
 
 #else
 
 #define ring_bytes_in(dst, src, n)   ngx_memcpy(dst, src, n)
 #define ring_bytes_out(dst, src, n)  ngx_memcpy(dst, src, n)
 #define ring_fence(order)            __atomic_thread_fence(order)
+#define ring_tail_store(ring, pos)                                           \
+    __atomic_store_n(&(ring)->tail, pos, __ATOMIC_RELAXED)
+#define ring_tail_load(ring)                                                 \
+    __atomic_load_n(&(ring)->tail, __ATOMIC_RELAXED)
 
 #endif
 
@@ -105,6 +115,13 @@ ngx_centrifugo_ring_place(ngx_centrifugo_ring_t *ring, size_t len,
 
 
 void
+ngx_centrifugo_ring_give_up(ngx_centrifugo_ring_t *ring, uint64_t pos)
+{
+    ring_tail_store(ring, pos);
+}
+
+
+void
 ngx_centrifugo_ring_open(ngx_centrifugo_hub_shm_t *shm,
     ngx_centrifugo_ring_t *ring, ngx_centrifugo_place_t *place, ngx_uint_t by)
 {
@@ -115,9 +132,8 @@ ngx_centrifugo_ring_open(ngx_centrifugo_hub_shm_t *shm,
 
     /* what is about to be overwritten is given up first */
 
-    if (place->end > ring->size + ring->tail) {
-        __atomic_store_n(&ring->tail, place->end - ring->size,
-                         __ATOMIC_RELAXED);
+    if (place->end > ring->size + ngx_centrifugo_ring_tail(ring)) {
+        ngx_centrifugo_ring_give_up(ring, place->end - ring->size);
     }
 
     ring_fence(__ATOMIC_SEQ_CST);
@@ -171,10 +187,10 @@ ngx_centrifugo_ring_copy(ngx_centrifugo_hub_shm_t *shm,
         ring_bytes_out(dst, ring_byte(shm, ring, at), len);
     }
 
+    NGX_CENTRIFUGO_POINT(RING_COPIED);
     ring_fence(__ATOMIC_ACQUIRE);
 
-    return (__atomic_load_n(&ring->tail, __ATOMIC_RELAXED) > pos)
-           ? NGX_DECLINED : NGX_OK;
+    return (ring_tail_load(ring) > pos) ? NGX_DECLINED : NGX_OK;
 }
 
 
