@@ -45,6 +45,7 @@ typedef struct {
 static request_table_t *request_table(ngx_centrifugo_hub_conf_t *hcf);
 static request_pending_t *request_find(request_table_t *t, uint64_t id);
 static void request_end(request_table_t *t, request_pending_t *p);
+static void request_full(ngx_centrifugo_hub_conf_t *hcf);
 static void request_message(ngx_centrifugo_hub_conf_t *hcf,
     ngx_centrifugo_control_t *message, const ngx_str_t *data);
 static void request_answered(ngx_centrifugo_hub_conf_t *hcf,
@@ -156,10 +157,36 @@ ngx_centrifugo_request_send(ngx_centrifugo_hub_conf_t *hcf, ngx_uint_t to,
                                      NGX_CENTRIFUGO_CONTROL_REQUEST + kind,
                                      p->node.key, p->deadline, data);
 
+    if (rc == NGX_BUSY) {
+        request_full(hcf);
+    }
+
     if (rc != NGX_OK) {
         p->failed = 1;
         request_end(t, p);
     }
+}
+
+
+/*
+ * A worker that stands still is in the way of all commands: one line a second.
+ */
+
+static void
+request_full(ngx_centrifugo_hub_conf_t *hcf)
+{
+    static time_t  warned;
+
+    if (warned == ngx_time()) {
+        return;
+    }
+
+    warned = ngx_time();
+
+    ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                  "centrifugo: the control ring of hub \"%V\" is full, a "
+                  "command for other workers failed; one of them stands still",
+                  &hcf->name);
 }
 
 
@@ -202,10 +229,14 @@ void
 ngx_centrifugo_request_answer(const ngx_centrifugo_request_t *request,
     const ngx_str_t *data)
 {
-    (void) ngx_centrifugo_control_send(&request->hcf->hub, request->from,
-                                       request->from_generation,
-                                       NGX_CENTRIFUGO_CONTROL_ANSWER,
-                                       request->id, 0, data);
+    if (ngx_centrifugo_control_send(&request->hcf->hub, request->from,
+                                    request->from_generation,
+                                    NGX_CENTRIFUGO_CONTROL_ANSWER,
+                                    request->id, 0, data)
+        == NGX_BUSY)
+    {
+        request_full(request->hcf);
+    }
 }
 
 

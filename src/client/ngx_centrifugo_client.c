@@ -175,6 +175,8 @@ ngx_centrifugo_client_message(ngx_centrifugo_client_t *client, u_char *data,
     }
 
     client->messages_in++;
+    ngx_centrifugo_hub_add(&client->hcf->hub, NGX_CENTRIFUGO_COUNT_BYTES_IN,
+                           len);
 
     if (!client->waiting) {
         client_process(client, data, len, 1);
@@ -524,6 +526,13 @@ ngx_centrifugo_client_answered(ngx_centrifugo_client_t *client)
 
         ngx_memcpy(&head, p, sizeof(client_input_t));
         p += sizeof(client_input_t);
+
+        if (client->state == NGX_CENTRIFUGO_CLIENT_UNUSABLE && head.first) {
+
+            /* messages behind a failed connect are not heard */
+
+            break;
+        }
 
         if (client->waiting) {
             if (client_input_add(client, p, head.len, head.first) != NGX_OK) {

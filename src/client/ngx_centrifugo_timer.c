@@ -141,15 +141,6 @@ timer_due(ngx_centrifugo_client_t *client)
         return;
     }
 
-    if ((due & 1 << NGX_CENTRIFUGO_DUE_PONG) && client->input) {
-
-        /* the pong may be behind commands that wait for their turn */
-
-        due &= ~(1 << NGX_CENTRIFUGO_DUE_PONG);
-        client->due[NGX_CENTRIFUGO_DUE_PONG] = ngx_current_msec
-                                               + client->hcf->pong_timeout;
-    }
-
     if (due & 1 << NGX_CENTRIFUGO_DUE_WRITE) {
         ngx_centrifugo_client_close(client, &ngx_centrifugo_disconnect_write,
                                     "nothing written for write_timeout");

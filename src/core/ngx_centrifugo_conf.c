@@ -184,6 +184,13 @@ conf_create_hub(ngx_conf_t *cf, ngx_str_t *name)
     hcf->queue_max_size = NGX_CONF_UNSET_SIZE;
     hcf->hub.slot = NGX_CENTRIFUGO_NO_SLOT;
 
+#if (NGX_CENTRIFUGO_TEST)
+    hcf->test_engine_delay = NGX_CONF_UNSET_MSEC;
+    hcf->verifier.delay = NGX_CONF_UNSET_MSEC;
+    hcf->test_log = NGX_CONF_UNSET_SIZE;
+    hcf->test_control = NGX_CONF_UNSET_SIZE;
+#endif
+
     ngx_queue_init(&hcf->clients);
 
     return hcf;

@@ -34,7 +34,6 @@ static void ws_read_handler(ngx_event_t *rev);
 static void ws_write_handler(ngx_event_t *wev);
 static void ws_read(ngx_centrifugo_ws_t *ws);
 static ngx_int_t ws_input(ngx_centrifugo_ws_t *ws, u_char *p, u_char *last);
-static void ws_count(ngx_centrifugo_ws_t *ws, size_t n);
 static size_t ws_limit(ngx_centrifugo_ws_t *ws);
 static ngx_int_t ws_frames(ngx_centrifugo_ws_t *ws, u_char **pos, u_char *end);
 static ngx_int_t ws_frame(ngx_centrifugo_ws_t *ws,
@@ -128,7 +127,7 @@ ngx_centrifugo_ws_start(ngx_connection_t *c, ngx_centrifugo_loc_conf_t *lcf,
         ws_drain(ws);
     }
 
-    ws_count(ws, early->len);
+    ws->client.bytes_in += early->len;
 
     if (early->len && ws_input(ws, early->data, early->data + early->len)
                       == NGX_ERROR)
@@ -203,7 +202,7 @@ ws_read(ngx_centrifugo_ws_t *ws)
             return;
         }
 
-        ws_count(ws, n);
+        ws->client.bytes_in += n;
 
         if (ws_input(ws, ws_read_buf, ws_read_buf + n) != NGX_OK) {
             ws_destroy(ws);
@@ -303,15 +302,6 @@ ws_input(ngx_centrifugo_ws_t *ws, u_char *p, u_char *last)
     }
 
     return NGX_OK;
-}
-
-
-static void
-ws_count(ngx_centrifugo_ws_t *ws, size_t n)
-{
-    ws->client.bytes_in += n;
-    ngx_centrifugo_hub_add(&ws->client.hcf->hub,
-                           NGX_CENTRIFUGO_COUNT_BYTES_IN, n);
 }
 
 
