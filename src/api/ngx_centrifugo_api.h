@@ -86,12 +86,14 @@ ngx_int_t ngx_centrifugo_api_find(const ngx_str_t *name, ngx_uint_t any_case,
     ngx_uint_t *method);
 
 /*
- * Decodes the parameters (a JSON object, or NULL for none) and begins the
- * command; what the method does not like becomes the command's error.
- * NGX_ERROR: a parameter has a wrong type, nothing has begun.
+ * Begin what a body asks for: the parameters of one method, or one or many
+ * commands.  NGX_OK: all has begun, what a method does not like is its
+ * command's error; NGX_ERROR: malformed, nothing has; NGX_ABORT: no memory.
  */
-ngx_int_t ngx_centrifugo_api_start_json(ngx_centrifugo_api_command_t *cmd,
-    ngx_centrifugo_json_t *params);
+ngx_int_t ngx_centrifugo_api_method_json(ngx_centrifugo_api_job_t *job,
+    ngx_uint_t method, ngx_str_t *body);
+ngx_int_t ngx_centrifugo_api_commands_json(ngx_centrifugo_api_job_t *job,
+    ngx_str_t *body);
 
 /* Ends the beginning: wakes workers, once for all commands. */
 void ngx_centrifugo_api_run(ngx_centrifugo_api_job_t *job);

@@ -24,11 +24,6 @@ static ngx_int_t api_method(ngx_http_request_t *r, ngx_str_t *name);
 static void api_body_handler(ngx_http_request_t *r);
 static ngx_int_t api_body(ngx_http_request_t *r,
     ngx_centrifugo_arena_t *arena, ngx_str_t *body);
-static ngx_int_t api_start(api_ctx_t *ctx, ngx_str_t *body);
-static ngx_int_t api_start_command(api_ctx_t *ctx,
-    ngx_centrifugo_json_t *value);
-static ngx_int_t api_command_method(ngx_centrifugo_json_t *value,
-    ngx_uint_t *method);
 static void api_done(ngx_centrifugo_api_job_t *job);
 static ngx_int_t api_reply(ngx_http_request_t *r, api_ctx_t *ctx);
 static void api_cleanup(void *data);
@@ -174,7 +169,9 @@ api_body_handler(ngx_http_request_t *r)
         return;
     }
 
-    rc = api_start(ctx, &body);
+    rc = ctx->command_style
+         ? ngx_centrifugo_api_commands_json(ctx->job, &body)
+         : ngx_centrifugo_api_method_json(ctx->job, ctx->method, &body);
 
     if (rc == NGX_ERROR) {
         ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
@@ -300,141 +297,6 @@ api_body(ngx_http_request_t *r, ngx_centrifugo_arena_t *arena, ngx_str_t *body)
     }
 
     return NGX_OK;
-}
-
-
-/*
- * NGX_OK: all commands have begun; NGX_ERROR: malformed, none has;
- * NGX_ABORT: no memory.
- */
-
-static ngx_int_t
-api_start(api_ctx_t *ctx, ngx_str_t *body)
-{
-    ngx_int_t                       rc;
-    ngx_uint_t                      method;
-    ngx_centrifugo_json_t          *root, *value;
-    ngx_centrifugo_api_command_t   *cmd;
-
-    rc = ngx_centrifugo_json_parse(&ctx->job->arena, body->data, body->len,
-                                   ctx->command_style, &root);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    if (!ctx->command_style) {
-
-        if (root->type != NGX_CENTRIFUGO_JSON_MAP) {
-            return NGX_ERROR;
-        }
-
-        cmd = ngx_centrifugo_api_command(ctx->job, ctx->method, 0);
-        if (cmd == NULL) {
-            return NGX_ABORT;
-        }
-
-        return ngx_centrifugo_api_start_json(cmd, root);
-    }
-
-    if (root == NULL) {
-        return NGX_ERROR;
-    }
-
-    /* one bad command spoils the body before anything is done */
-
-    for (value = root; value; value = value->next) {
-        if (value->type != NGX_CENTRIFUGO_JSON_MAP
-            || api_command_method(value, &method) == NGX_ERROR)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    for (value = root; value; value = value->next) {
-        rc = api_start_command(ctx, value);
-
-        if (rc != NGX_OK) {
-            return rc;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-api_start_command(api_ctx_t *ctx, ngx_centrifugo_json_t *value)
-{
-    uint64_t                       id;
-    ngx_int_t                      rc;
-    ngx_uint_t                     method;
-    ngx_centrifugo_api_command_t  *cmd;
-
-    id = 0;
-    (void) ngx_centrifugo_json_uint(value, "id", 2, NGX_MAX_UINT32_VALUE, &id);
-
-    rc = api_command_method(value, &method);
-
-    cmd = ngx_centrifugo_api_command(ctx->job, method, (uint32_t) id);
-    if (cmd == NULL) {
-        return NGX_ABORT;
-    }
-
-    if (rc == NGX_DECLINED) {
-        cmd->error = &ngx_centrifugo_api_not_found;
-        return NGX_OK;
-    }
-
-    if (ngx_centrifugo_api_start_json(cmd,
-                          ngx_centrifugo_json_get(value, "params", 6))
-        != NGX_OK)
-    {
-        cmd->error = &ngx_centrifugo_error_request;
-    }
-
-    return NGX_OK;
-}
-
-
-/*
- * NGX_OK; NGX_DECLINED: a method that is not built, or an unknown number;
- * NGX_ERROR: an unknown name, or an id or method of a wrong type.
- */
-
-static ngx_int_t
-api_command_method(ngx_centrifugo_json_t *value, ngx_uint_t *method)
-{
-    uint64_t                n, id;
-    ngx_centrifugo_json_t  *m;
-
-    if (ngx_centrifugo_json_uint(value, "id", 2, NGX_MAX_UINT32_VALUE, &id)
-        == NGX_ERROR)
-    {
-        return NGX_ERROR;
-    }
-
-    *method = NGX_CENTRIFUGO_API_PUBLISH;
-
-    m = ngx_centrifugo_json_get(value, "method", 6);
-
-    if (m == NULL) {
-        return NGX_OK;
-    }
-
-    if (m->type == NGX_CENTRIFUGO_JSON_STRING) {
-        return ngx_centrifugo_api_find(&m->str, 1, method);
-    }
-
-    if (ngx_centrifugo_json_uint(value, "method", 6, NGX_MAX_INT32_VALUE, &n)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    *method = (ngx_uint_t) n;
-
-    return (n <= NGX_CENTRIFUGO_API_BROADCAST) ? NGX_OK : NGX_DECLINED;
 }
 
 

@@ -1,5 +1,5 @@
 /*
- * Parameters and results of the API's methods as JSON.
+ * Bodies of the API's two dialects, parameters and results as JSON.
  */
 
 #include "ngx_centrifugo_api.h"
@@ -31,6 +31,12 @@ typedef enum {
 } api_type_e;
 
 
+static ngx_int_t api_json_command(ngx_centrifugo_api_job_t *job,
+    ngx_centrifugo_json_t *value);
+static ngx_int_t api_json_method(ngx_centrifugo_json_t *value,
+    ngx_uint_t *method);
+static ngx_int_t api_json_start(ngx_centrifugo_api_command_t *cmd,
+    ngx_centrifugo_json_t *params);
 static ngx_int_t api_json_params(ngx_centrifugo_json_t *params,
     ngx_uint_t method, ngx_centrifugo_json_t **values);
 static ngx_uint_t api_json_typed(ngx_centrifugo_json_t *value,
@@ -61,7 +67,152 @@ static struct {
 
 
 ngx_int_t
-ngx_centrifugo_api_start_json(ngx_centrifugo_api_command_t *cmd,
+ngx_centrifugo_api_method_json(ngx_centrifugo_api_job_t *job,
+    ngx_uint_t method, ngx_str_t *body)
+{
+    ngx_int_t                      rc;
+    ngx_centrifugo_json_t         *params;
+    ngx_centrifugo_api_command_t  *cmd;
+
+    rc = ngx_centrifugo_json_parse(&job->arena, body->data, body->len, 0,
+                                   &params);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (params->type != NGX_CENTRIFUGO_JSON_MAP) {
+        return NGX_ERROR;
+    }
+
+    cmd = ngx_centrifugo_api_command(job, method, 0);
+
+    return cmd ? api_json_start(cmd, params) : NGX_ABORT;
+}
+
+
+ngx_int_t
+ngx_centrifugo_api_commands_json(ngx_centrifugo_api_job_t *job,
+    ngx_str_t *body)
+{
+    ngx_int_t               rc;
+    ngx_uint_t              method;
+    ngx_centrifugo_json_t  *root, *value;
+
+    rc = ngx_centrifugo_json_parse(&job->arena, body->data, body->len, 1,
+                                   &root);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (root == NULL) {
+        return NGX_ERROR;
+    }
+
+    /* one bad command spoils the body before anything is done */
+
+    for (value = root; value; value = value->next) {
+        if (value->type != NGX_CENTRIFUGO_JSON_MAP
+            || api_json_method(value, &method) == NGX_ERROR)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    for (value = root; value; value = value->next) {
+        rc = api_json_command(job, value);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+api_json_command(ngx_centrifugo_api_job_t *job,
+    ngx_centrifugo_json_t *value)
+{
+    uint64_t                       id;
+    ngx_int_t                      rc;
+    ngx_uint_t                     method;
+    ngx_centrifugo_api_command_t  *cmd;
+
+    id = 0;
+    (void) ngx_centrifugo_json_uint(value, "id", 2, NGX_MAX_UINT32_VALUE, &id);
+
+    rc = api_json_method(value, &method);
+
+    cmd = ngx_centrifugo_api_command(job, method, (uint32_t) id);
+    if (cmd == NULL) {
+        return NGX_ABORT;
+    }
+
+    if (rc == NGX_DECLINED) {
+        cmd->error = &ngx_centrifugo_api_not_found;
+        return NGX_OK;
+    }
+
+    if (api_json_start(cmd, ngx_centrifugo_json_get(value, "params", 6))
+        != NGX_OK)
+    {
+        cmd->error = &ngx_centrifugo_error_request;
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * NGX_OK; NGX_DECLINED: a method that is not built, or an unknown number;
+ * NGX_ERROR: an unknown name, or an id or method of a wrong type.
+ */
+
+static ngx_int_t
+api_json_method(ngx_centrifugo_json_t *value, ngx_uint_t *method)
+{
+    uint64_t                n, id;
+    ngx_centrifugo_json_t  *m;
+
+    if (ngx_centrifugo_json_uint(value, "id", 2, NGX_MAX_UINT32_VALUE, &id)
+        == NGX_ERROR)
+    {
+        return NGX_ERROR;
+    }
+
+    *method = NGX_CENTRIFUGO_API_PUBLISH;
+
+    m = ngx_centrifugo_json_get(value, "method", 6);
+
+    if (m == NULL) {
+        return NGX_OK;
+    }
+
+    if (m->type == NGX_CENTRIFUGO_JSON_STRING) {
+        return ngx_centrifugo_api_find(&m->str, 1, method);
+    }
+
+    if (ngx_centrifugo_json_uint(value, "method", 6, NGX_MAX_INT32_VALUE, &n)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    *method = (ngx_uint_t) n;
+
+    return (n <= NGX_CENTRIFUGO_API_BROADCAST) ? NGX_OK : NGX_DECLINED;
+}
+
+
+/*
+ * Decodes the parameters (a JSON object, or NULL for none) and begins the
+ * command; what the method does not like becomes the command's error.
+ * NGX_ERROR: a parameter has a wrong type, nothing has begun.
+ */
+
+static ngx_int_t
+api_json_start(ngx_centrifugo_api_command_t *cmd,
     ngx_centrifugo_json_t *params)
 {
     ngx_str_t               data, channel, *channels;

@@ -33,13 +33,6 @@ typedef struct {
     unsigned             walk_failed:1;
 } broker_table_t;
 
-typedef struct {
-    uint32_t             user;
-    uint32_t             client;
-    uint32_t             conn_info;
-    uint32_t             chan_info;
-} broker_info_t;
-
 
 static ngx_centrifugo_channel_t *broker_find(ngx_centrifugo_hub_conf_t *hcf,
     uint64_t id);
@@ -51,7 +44,6 @@ static ngx_int_t broker_resync(ngx_centrifugo_hub_conf_t *hcf,
     ngx_log_t *log);
 static ngx_centrifugo_channel_t *broker_from(broker_table_t *table,
     uint64_t id);
-static u_char *broker_put(u_char *p, const ngx_str_t *s);
 
 
 ngx_int_t
@@ -463,85 +455,4 @@ ngx_uint_t
 ngx_centrifugo_broker_wake(ngx_centrifugo_hub_conf_t *hcf)
 {
     return ngx_centrifugo_hub_wake(&hcf->hub);
-}
-
-
-ngx_int_t
-ngx_centrifugo_broker_pack_info(ngx_centrifugo_arena_t *arena,
-    const ngx_centrifugo_client_info_t *info, ngx_str_t *packed)
-{
-    u_char         *p;
-    broker_info_t   head;
-
-    head.user = (uint32_t) info->user.len;
-    head.client = (uint32_t) info->client.len;
-    head.conn_info = (uint32_t) info->conn_info.len;
-    head.chan_info = (uint32_t) info->chan_info.len;
-
-    packed->len = sizeof(broker_info_t) + info->user.len + info->client.len
-                  + info->conn_info.len + info->chan_info.len;
-
-    packed->data = ngx_centrifugo_arena_alloc(arena, packed->len);
-    if (packed->data == NULL) {
-        return NGX_ERROR;
-    }
-
-    p = ngx_cpymem(packed->data, &head, sizeof(broker_info_t));
-    p = broker_put(p, &info->user);
-    p = broker_put(p, &info->client);
-    p = broker_put(p, &info->conn_info);
-    (void) broker_put(p, &info->chan_info);
-
-    return NGX_OK;
-}
-
-
-static u_char *
-broker_put(u_char *p, const ngx_str_t *s)
-{
-    /* an absent string has no address that memcpy() may see */
-
-    return s->len ? ngx_cpymem(p, s->data, s->len) : p;
-}
-
-
-ngx_int_t
-ngx_centrifugo_broker_unpack_info(const ngx_str_t *packed,
-    ngx_centrifugo_client_info_t *info)
-{
-    u_char         *p;
-    uint64_t        len;
-    broker_info_t   head;
-
-    if (packed->len < sizeof(broker_info_t)) {
-        return NGX_ERROR;
-    }
-
-    ngx_memcpy(&head, packed->data, sizeof(broker_info_t));
-
-    len = sizeof(broker_info_t) + (uint64_t) head.user + head.client
-          + head.conn_info + head.chan_info;
-
-    if (len != packed->len) {
-        return NGX_ERROR;
-    }
-
-    p = packed->data + sizeof(broker_info_t);
-
-    info->user.data = p;
-    info->user.len = head.user;
-    p += head.user;
-
-    info->client.data = p;
-    info->client.len = head.client;
-    p += head.client;
-
-    info->conn_info.data = p;
-    info->conn_info.len = head.conn_info;
-    p += head.conn_info;
-
-    info->chan_info.data = p;
-    info->chan_info.len = head.chan_info;
-
-    return NGX_OK;
 }

@@ -333,14 +333,14 @@ ngx_centrifugo_control_read(ngx_centrifugo_hub_t *hub,
             continue;
         }
 
-        if (hub->control_size < h.data_len) {
-            p = realloc(hub->control_data, h.data_len);
+        if (hub->control_size <= h.data_len) {
+            p = realloc(hub->control_data, (size_t) h.data_len + 1);
             if (p == NULL) {
                 return NGX_ERROR;
             }
 
             hub->control_data = p;
-            hub->control_size = h.data_len;
+            hub->control_size = (size_t) h.data_len + 1;
         }
 
         if (ngx_centrifugo_ring_copy(hub->shm, ring, cursor,

@@ -248,14 +248,14 @@ log_entry(ngx_centrifugo_hub_t *hub, ngx_centrifugo_log_header_t *h,
 
     len = (size_t) h->name_len + h->info_len + h->data_len;
 
-    if (hub->scratch_size < len) {
-        p = realloc(hub->scratch, len);
+    if (hub->scratch_size <= len) {
+        p = realloc(hub->scratch, len + 1);
         if (p == NULL) {
             return NGX_ERROR;
         }
 
         hub->scratch = p;
-        hub->scratch_size = len;
+        hub->scratch_size = len + 1;
     }
 
     if (ngx_centrifugo_ring_copy(hub->shm, &hub->shm->log, hub->read_pos,
