@@ -5,12 +5,13 @@
 #   make check    what is tested before each commit
 
 .DEFAULT_GOAL = help
-.PHONY: help deps build build-test run test check lint unit nginx-test e2e fuzz model \
-        install clean
+.PHONY: help deps build build-test run test check lint unit nginx-test e2e \
+        sanitize fuzz model install clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 5
-	@echo "  also: deps build lint unit nginx-test e2e fuzz model install clean"
+	@echo "  also: deps build lint unit nginx-test e2e sanitize fuzz model install" \
+	      "clean"
 
 deps:
 	@scripts/deps.sh run
@@ -46,6 +47,13 @@ check:
 test:
 	@scripts/deps.sh test
 	@$(MAKE) --no-print-directory deps build build-test lint unit nginx-test e2e
+
+# the end-to-end tests on a module built with ASan and UBSan
+sanitize:
+	@scripts/deps.sh test
+	@SAN=1 scripts/build.sh
+	@SAN=1 TEST=1 scripts/build.sh
+	@scripts/test.sh sanitize
 
 # time of each target from FUZZ_SECONDS
 fuzz:

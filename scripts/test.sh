@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# test.sh lint|unit|nginx|e2e: one part of the tests.
+# test.sh lint|unit|nginx|e2e|sanitize: one part of the tests.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -45,7 +45,18 @@ nginx)
     TEST_NGINX_BINARY=$NGINX TEST_NGINX_SERVROOT=$(mktemp -d)/servroot \
         prove t/
     ;;
-e2e)
+e2e | sanitize)
+    if [ "$1" = sanitize ]; then
+        export NGX_CENTRIFUGO_MODULE=$ROOT/build/asan/ngx_centrifugo_module.so
+        export NGX_CENTRIFUGO_TEST_MODULE=$ROOT/build/asan-test/ngx_centrifugo_module.so
+        NGINX_LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)"
+        export NGINX_LD_PRELOAD
+
+        # NGINX itself does not free all at its end
+        export ASAN_OPTIONS=detect_leaks=0:abort_on_error=0
+        export UBSAN_OPTIONS=print_stacktrace=1
+    fi
+
     need node npm
     for d in t/e2e examples/quickstart; do
         [ -d "$ROOT/$d/node_modules" ] \
@@ -55,6 +66,6 @@ e2e)
     node --test --test-concurrency=1 ./*.test.mjs
     ;;
 *)
-    die "usage: test.sh lint|unit|nginx|e2e"
+    die "usage: test.sh lint|unit|nginx|e2e|sanitize"
     ;;
 esac

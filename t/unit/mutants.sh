@@ -105,9 +105,6 @@ try bell_cleared_early "pending is cleared before the descriptor is emptied" \
     s/    NGX_CENTRIFUGO_POINT\(BELL_EMPTIED\);\n    \(void\) __atomic_exchange_n\(pending, 0, __ATOMIC_SEQ_CST\);\n//;
     s/(    if \(bell->rd != -1\))/    (void) __atomic_exchange_n(pending, 0, __ATOMIC_SEQ_CST);\n    NGX_CENTRIFUGO_POINT(BELL_EMPTIED);\n\n$1/'
 
-try bell_stored "pending is cleared by a store" $BELL '
-    s/\(void\) __atomic_exchange_n\(pending, 0, __ATOMIC_SEQ_CST\)/__atomic_store_n(pending, 0, __ATOMIC_RELEASE)/'
-
 try bell_late "the reader answers after it has read" $HARNESS '
     s/        ngx_centrifugo_registry_answer\(reg, w->hub.slot\);\n//;
     s/(            idle--;\n)/$1            ngx_centrifugo_registry_answer(reg, w->hub.slot);\n/;
