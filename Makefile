@@ -5,13 +5,14 @@
 #   make check    what is tested before each commit
 
 .DEFAULT_GOAL = help
-.PHONY: help deps build build-test run test check lint unit nginx-test e2e \
-        sanitize fuzz model install clean
+.PHONY: help deps build build-test build-matrix run test check lint unit \
+        nginx-test e2e sanitize fuzz model bench install clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 5
-	@echo "  also: deps build lint unit nginx-test e2e sanitize fuzz model install" \
-	      "clean"
+	@echo "  also: deps build lint unit nginx-test e2e sanitize fuzz model bench" \
+	      "install clean"
+	@echo "        build-matrix: builds and tests with the NGINX of three Debian suites"
 
 deps:
 	@scripts/deps.sh run
@@ -24,6 +25,11 @@ build:
 # with late answers, kills and wipes, for tests only
 build-test:
 	@TEST=1 scripts/build.sh
+
+# with the NGINX of SUITES, built from Debian's sources
+build-matrix:
+	@scripts/deps.sh matrix
+	@scripts/matrix.sh
 
 run: deps build
 	@exec scripts/run.sh
@@ -46,7 +52,9 @@ check:
 
 test:
 	@scripts/deps.sh test
-	@$(MAKE) --no-print-directory deps build build-test lint unit nginx-test e2e
+	@$(MAKE) --no-print-directory deps build build-test lint unit \
+	    nginx-test e2e
+	@$(MAKE) --no-print-directory -s -C bench test
 
 # the end-to-end tests on a module built with ASan and UBSan
 sanitize:
@@ -59,6 +67,11 @@ sanitize:
 fuzz:
 	@scripts/deps.sh check
 	@$(MAKE) --no-print-directory -C t/fuzz run
+
+# what it costs on this machine: a minute and a half
+bench: build
+	@$(MAKE) --no-print-directory -C bench
+	@bench/run.sh
 
 # the rules of the shared memory, proved by spin: five minutes
 model:

@@ -2,6 +2,8 @@
 # build.sh: builds the module out of tree against the installed nginx-dev.
 #   SAN=1        with AddressSanitizer and UndefinedBehaviorSanitizer
 #   TEST=1       with what only tests need: late answers, kills, wipes
+#   NGINX_SRC=   sources of another NGINX, with a conf_flags like nginx-dev's
+#   OUT=         a directory other than build
 # The result is build/ngx_centrifugo_module.so, with SAN=1 in build/asan, with
 # TEST=1 in build/test, with both in build/asan-test.
 
@@ -12,18 +14,19 @@ SRC=${NGINX_SRC:-/usr/share/nginx/src}
 [ -f "$SRC/conf_flags" ] \
     || die "no NGINX headers in $SRC, run \"make deps\" (package nginx-dev)"
 
-out=$ROOT/build
+top=${OUT:-$ROOT/build}
+out=$top
 cc_opt="-g -O2"
 ld_opt=
 
 if [ -n "${SAN:-}" ]; then
-    out=$ROOT/build/asan
+    out=$top/asan
     cc_opt="-g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined"
     ld_opt="-fsanitize=address,undefined"
 fi
 
 if [ -n "${TEST:-}" ]; then
-    if [ "$out" = "$ROOT/build" ]; then out=$ROOT/build/test
+    if [ "$out" = "$top" ]; then out=$top/test
     else out=$out-test; fi
     export NGX_CENTRIFUGO_TEST=YES
 fi

@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
-# deps.sh run|check|test|model: installs by apt what is missing to build and run
-# the module, to check it, to test it in full, or to check its models. Starts no service.
+# deps.sh run|check|test|matrix|model: installs by apt what is missing to build
+# and run the module, to check it, to test it in full, to try it with other
+# versions of NGINX, or to check its models. Starts no service.
 
 . "$(dirname "$0")/lib.sh"
 
 NODE_MIN=18
 
-RUN="gcc libc6-dev make pkg-config nginx nginx-dev libnginx-mod-http-js
-     libjwt-dev libssl-dev zlib1g-dev libpcre2-dev
-     ca-certificates curl openssl"
+BUILD="gcc libc6-dev make pkg-config libjwt-dev libssl-dev zlib1g-dev
+       libpcre2-dev ca-certificates openssl"
+RUN="$BUILD nginx nginx-dev libnginx-mod-http-js curl"
 CHECK="clang-14 libclang-rt-14-dev cppcheck perl libyajl-dev"
-TEST="chromium"
+TEST="chromium python3"
+MATRIX="xz-utils debian-archive-keyring perl"
 
 SUDO=
 POLICY=/usr/sbin/policy-rc.d
@@ -72,35 +74,19 @@ missing_packages() {
 # through lists of its own, checked against the signed archive; what it
 # depends on comes from the sources of this machine.
 install_test_nginx() {
-    local keyring uri deb
+    local deb
 
     ! perl -MTest::Nginx::Socket -e 1 2>/dev/null || return 0
 
     as_root libtest-nginx-perl
     update
-    keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-    uri=$(apt-get indextargets --format '$(ORIGIN) $(LABEL) $(REPO_URI)' \
-          'Created-By: Packages' \
-          | awk '$1 == "Debian" && $2 == "Debian" { print $3; exit }')
-    [ -n "$uri" ] || die "no Debian mirror among the apt sources"
-
     say "apt-get download libtest-nginx-perl (from sid)"
     tmp=$(mktemp -d)
     chmod 755 "$tmp"
-    mkdir -p "$tmp/parts" "$tmp/lists/partial" "$tmp/cache/archives/partial"
-    printf 'deb [signed-by=%s] %s sid main\n' "$keyring" "$uri" \
-        > "$tmp/sources.list"
+    apt_aside "$tmp" deb sid
 
-    local apt=(apt-get -qq -o "Dir::Etc::sourcelist=$tmp/sources.list"
-               -o "Dir::Etc::sourceparts=$tmp/parts"
-               -o "Dir::State::lists=$tmp/lists" -o "Dir::Cache=$tmp/cache"
-               -o Acquire::Check-Valid-Until=false
-               -o Acquire::Languages=none -o APT::Sandbox::User=root
-               -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false
-               -o Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled=false)
-
-    (cd "$tmp" && "${apt[@]}" update \
-        && "${apt[@]}" download libtest-nginx-perl) \
+    (cd "$tmp" && "${APT[@]}" update \
+        && "${APT[@]}" download libtest-nginx-perl) \
         || die "libtest-nginx-perl could not be downloaded"
     deb=$(echo "$tmp"/libtest-nginx-perl_*.deb)
     install "$deb"
@@ -113,8 +99,9 @@ case "${1:-}" in
 run)   packages=$RUN ;;
 check) packages="$RUN $CHECK" ;;
 test)  packages="$RUN $CHECK $TEST" ;;
+matrix) packages="$BUILD $MATRIX" ;;
 model) packages="gcc libc6-dev make spin" ;;
-*)     die "usage: deps.sh run|check|test|model" ;;
+*)     die "usage: deps.sh run|check|test|matrix|model" ;;
 esac
 
 # shellcheck disable=SC2086
@@ -141,6 +128,12 @@ fi
 
 if [ "$1" != run ]; then
     install_test_nginx
+fi
+
+# the mirror is known by what apt has lists of
+if [ "$1" = matrix ] && [ -z "$(debian_mirror)" ]; then
+    as_root "what is missing"
+    update
 fi
 
 hash -r

@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # test.sh lint|unit|nginx|e2e|sanitize: one part of the tests.
+# test.sh nginx OPTION...      with more options for prove
+# test.sh e2e FILE...          these files of t/e2e instead of all
 
 . "$(dirname "$0")/lib.sh"
 
@@ -43,7 +45,7 @@ nginx)
     need prove "$NGINX"
     cd "$ROOT"
     TEST_NGINX_BINARY=$NGINX TEST_NGINX_SERVROOT=$(mktemp -d)/servroot \
-        prove t/
+        prove "${@:2}" t/
     ;;
 e2e | sanitize)
     if [ "$1" = sanitize ]; then
@@ -63,7 +65,9 @@ e2e | sanitize)
             || (cd "$ROOT/$d" && npm ci --no-audit --no-fund --silent)
     done
     cd "$ROOT/t/e2e"
-    node --test --test-concurrency=1 ./*.test.mjs
+    files=("${@:2}")
+    [ $# -gt 1 ] || files=(./*.test.mjs)
+    node --test --test-concurrency=1 "${files[@]}"
     ;;
 *)
     die "usage: test.sh lint|unit|nginx|e2e|sanitize"

@@ -7,7 +7,7 @@
 
 #define WORKER_TICK     1000        /* ms */
 #define WORKER_POLL     20          /* ms, of a slot without a bell */
-#define WORKER_APPENDS  4096        /* of one turn */
+#define WORKER_APPENDS  16384       /* of one turn: a millisecond or two */
 #define WORKER_REPLACED 5000        /* ms, when its zone was made anew */
 #define WORKER_CLOSE    1500        /* ms, after drain_time for the peers' part
                                        of the close */
