@@ -44,6 +44,7 @@ nginx-test: build
 	@scripts/test.sh nginx
 
 e2e: build build-test
+	@$(MAKE) --no-print-directory -s -C bench
 	@scripts/test.sh e2e
 
 check:
@@ -61,6 +62,7 @@ sanitize:
 	@scripts/deps.sh test
 	@SAN=1 scripts/build.sh
 	@SAN=1 TEST=1 scripts/build.sh
+	@$(MAKE) --no-print-directory -s -C bench
 	@scripts/test.sh sanitize
 
 # time of each target from FUZZ_SECONDS

@@ -12,7 +12,7 @@ BUILD="gcc libc6-dev make pkg-config libjwt-dev libssl-dev zlib1g-dev
 RUN="$BUILD nginx nginx-dev libnginx-mod-http-js curl"
 CHECK="clang-14 libclang-rt-14-dev cppcheck perl libyajl-dev"
 TEST="chromium python3"
-MATRIX="xz-utils debian-archive-keyring perl"
+MATRIX="xz-utils debian-archive-keyring perl curl"
 
 SUDO=
 POLICY=/usr/sbin/policy-rc.d
