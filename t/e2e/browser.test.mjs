@@ -101,13 +101,13 @@ suite('browser', { timeout: 120000 }, async (s) => {
                     await cdp.send('Network.enable');
                     await page.goto(`${base}/page/index.html`);
                     await page.waitForFunction(
-                        'sub.state === "subscribed"', { timeout: 8000 });
+                        'sub.state === "subscribed"', { timeout: 8000, polling: 50 });
                     workers.add(await within(5000, 'a handshake', shaken));
                     pages.push(page);
                 }
 
                 const count = (page, n) => page.waitForFunction(
-                    `got.length >= ${n}`, { timeout: 8000 });
+                    `got.length >= ${n}`, { timeout: 8000, polling: 50 });
 
                 await api.publish('browser', { text: 'from the API \u20ac' });
 
