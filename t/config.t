@@ -154,6 +154,8 @@ bad('a pong after the next ping', hub('ping_interval 5s;', 'pong_timeout 5s;'),
 bad('publications larger than half a queue',
     hub('queue_max_size 64k;', 'publication_max_size 33k;'),
     qr/more than half of queue_max_size: write at most 32768/);
+bad('zone 65537m', 'centrifugo_hub main { zone 65537m; }',
+    qr/is too large: write at most 64g/);
 good('session_log off', hub('session_log off;'));
 good('session_log', hub('session_log /dev/null;'));
 bad('session_log with a variable', hub('session_log /tmp/$host.log;'),

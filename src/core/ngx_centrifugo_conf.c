@@ -410,6 +410,13 @@ ngx_centrifugo_conf_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return conf_bad_value(cf, cmd, "a size such as 64m");
     }
 
+    if (size > NGX_CENTRIFUGO_ZONE_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "zone %V of hub \"%V\" is too large: write at "
+                           "most 64g", &value[1], &hcf->name);
+        return NGX_CONF_ERROR;
+    }
+
     if (size < NGX_CENTRIFUGO_ZONE_MIN) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "zone %V of hub \"%V\" is too small: write at "

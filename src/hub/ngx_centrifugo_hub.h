@@ -16,6 +16,8 @@
 
 
 #define NGX_CENTRIFUGO_ZONE_MIN     (4 * 1024 * 1024)
+#define NGX_CENTRIFUGO_ZONE_MAX     (64LL * 1024 * 1024 * 1024)
+                                            /* 32 bits of units of 16 */
 #define NGX_CENTRIFUGO_LOG_MIN      (1024 * 1024)
 #define NGX_CENTRIFUGO_NAME_MAX     1024    /* bytes of a stored channel name */
 #define NGX_CENTRIFUGO_PAGE         4096    /* bytes, what memory is taken by */
