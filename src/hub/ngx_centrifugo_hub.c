@@ -85,6 +85,13 @@ ngx_centrifugo_hub_publish(ngx_centrifugo_hub_t *hub,
         return NGX_ERROR;
     }
 
+    if (channel->len > NGX_CENTRIFUGO_NAME_MAX) {
+
+        /* nobody can join it; after a wipe its name would go into the log */
+
+        return NGX_DECLINED;
+    }
+
     n = hub_locate(shm, channel, &hash);
 
     if (ngx_centrifugo_shard_lock(hub, n) != NGX_OK) {
@@ -190,6 +197,10 @@ ngx_centrifugo_hub_leave(ngx_centrifugo_hub_t *hub, const ngx_str_t *channel)
     ngx_uint_t                 n;
     ngx_centrifugo_record_t   *rec;
     ngx_centrifugo_hub_shm_t  *shm;
+
+    if (hub->slot == NGX_CENTRIFUGO_NO_SLOT) {
+        return;
+    }
 
     shm = hub->shm;
     n = hub_locate(shm, channel, &hash);

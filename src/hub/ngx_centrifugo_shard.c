@@ -371,6 +371,16 @@ shard_repair(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n)
 
     intent = &hub_shard(shm, n)->intent;
 
+    if (intent->state == NGX_CENTRIFUGO_INTENT_WIPE) {
+
+        /*
+         * A wipe that was cut off is done again, by the caller.  Its pages may
+         * belong to others by now: what the intent says of them is void.
+         */
+
+        return NGX_ERROR;
+    }
+
     if (ngx_centrifugo_page_repair(shm, n) != NGX_OK) {
         return NGX_ERROR;
     }
@@ -398,9 +408,6 @@ shard_repair(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n)
         return shard_unlink(shm, n);
 
     default:
-
-        /* a wipe that was cut off is done again, by the caller */
-
         return NGX_ERROR;
     }
 }

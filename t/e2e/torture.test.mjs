@@ -16,7 +16,7 @@ import { sleep, TEST_MODULE, until, within } from './lib/server.mjs';
 import { suite } from './lib/suite.mjs';
 import { connections } from './lib/workers.mjs';
 
-const SECONDS = Number(process.env.TORTURE_SECONDS || 6);
+const SECONDS = Number(process.env.TORTURE_SECONDS || 20);
 
 const OPEN = 'client_insecure on; api_insecure on;';
 const CHANNELS = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];

@@ -105,6 +105,10 @@ try bell_cleared_early "pending is cleared before the descriptor is emptied" \
     s/    NGX_CENTRIFUGO_POINT\(BELL_EMPTIED\);\n    \(void\) __atomic_exchange_n\(pending, 0, __ATOMIC_SEQ_CST\);\n//;
     s/(    if \(bell->rd != -1\))/    (void) __atomic_exchange_n(pending, 0, __ATOMIC_SEQ_CST);\n    NGX_CENTRIFUGO_POINT(BELL_EMPTIED);\n\n$1/'
 
+# Not here: pending cleared by a store instead of an exchange, the fences left
+# out.  What goes wrong then lasts nanoseconds on x86, if it can be seen there at
+# all; t/model/README.md argues them.
+
 try bell_late "the reader answers after it has read" $HARNESS '
     s/        ngx_centrifugo_registry_answer\(reg, w->hub.slot\);\n//;
     s/(            idle--;\n)/$1            ngx_centrifugo_registry_answer(reg, w->hub.slot);\n/;

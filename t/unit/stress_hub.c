@@ -808,6 +808,7 @@ int
 main(int argc, char **argv)
 {
     u_char                     key[32] = "0123456789abcdef0123456789abcde";
+    char                      *name;
     uint64_t                   until, published, received, overruns, wakes;
     ngx_uint_t                 i;
     struct timespec            ts = { 0, 20000000 };
@@ -887,10 +888,10 @@ main(int argc, char **argv)
     }
 
     ngx_centrifugo_hub_stat(&hub, &st);
+    name = strrchr(argv[0], '/');
 
     printf("%s: %lu rounds, %lu published, %lu received, %lu overruns, %lu "
-           "wake-ups\n", strrchr(argv[0], '/') ? strrchr(argv[0], '/') + 1 : argv[0],
-           (unsigned long) rounds,
+           "wake-ups\n", name ? name + 1 : argv[0], (unsigned long) rounds,
            (unsigned long) published, (unsigned long) received,
            (unsigned long) overruns, (unsigned long) wakes);
 

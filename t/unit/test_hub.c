@@ -987,6 +987,78 @@ control(void)
 }
 
 
+/*
+ * A wipe is cut off after the shard's pages were given back: they are another
+ * shard's when it is done again, and nothing of them may be touched.
+ */
+
+static void
+wipe_again(void)
+{
+    char                         name[32];
+    pid_t                        pid;
+    uint32_t                     page;
+    ngx_str_t                    ch;
+    ngx_uint_t                   i, n, other;
+    ngx_centrifugo_hub_t         a;
+    ngx_centrifugo_join_t        j;
+    ngx_centrifugo_page_t       *p, before;
+    ngx_centrifugo_intent_t     *intent;
+
+    fresh(1024 * 1024);
+    enter(&a);
+    ch = S("first");
+    CHECK(ngx_centrifugo_hub_join(&a, &ch, &j) == NGX_OK);
+    n = ngx_centrifugo_hash(shm->seed, ch.data, ch.len) & (shm->shards - 1);
+
+    for (i = 0; hub_shard(shm, n)->avail[i] == 0; i++) { /* void */ }
+
+    page = hub_shard(shm, n)->avail[i] - 1;
+    pid = fork();
+
+    if (pid == 0) {
+        CHECK(ngx_centrifugo_shard_lock(&a, n) == NGX_OK);
+        intent = &hub_shard(shm, n)->intent;
+        intent->list = NGX_CENTRIFUGO_LIST_UNLINK;
+        intent->list_class = 7;
+        intent->list_page = page + 1;
+        intent->list_prev = 0;
+        intent->list_next = 0;
+        intent->moving = page + 1;
+        intent->state = NGX_CENTRIFUGO_INTENT_WIPE;
+        ngx_centrifugo_page_drop(shm, n);
+        _exit(0);
+    }
+
+    CHECK(waitpid(pid, NULL, 0) == pid);
+
+    /* another shard gets the page */
+
+    for (i = 0; ((u_char *) hub_at(shm, shm->owners_at))[page] == 0; i++) {
+        snprintf(name, sizeof(name), "n%lu", (unsigned long) i);
+        ch = S(name);
+        other = ngx_centrifugo_hash(shm->seed, ch.data, ch.len)
+                & (shm->shards - 1);
+
+        if (other != n) {
+            CHECK(ngx_centrifugo_hub_join(&a, &ch, &j) == NGX_OK);
+        }
+    }
+
+    p = hub_at(shm, shm->pages_at + (uint64_t) page * NGX_CENTRIFUGO_PAGE);
+    before = *p;
+    CHECK(p->linked);
+
+    ch = S("first");
+    CHECK(publish(&a, "first", "x") == NGX_OK);
+    CHECK(hub_shard(shm, n)->wipes == 1 && hub_shard(shm, n)->channels == 0);
+    CHECK(memcmp(&before, p, sizeof(before)) == 0);
+    CHECK(((u_char *) hub_at(shm, shm->owners_at))[page] != n + 1);
+
+    ngx_centrifugo_hub_exit(&a);
+}
+
+
 int
 main(void)
 {
@@ -996,6 +1068,7 @@ main(void)
     overrun();
     garbage();
     wipe();
+    wipe_again();
     control();
     points();
     kills();
