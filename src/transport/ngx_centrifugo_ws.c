@@ -719,30 +719,37 @@ ws_send(ngx_centrifugo_client_t *client)
 /*
  * One system call, or TLS record: a single frame from where it is, a few that
  * fit into the worker's buffer as a copy, which costs less than writev().
+ *
+ * What OpenSSL could not write it wants again, the same bytes and no fewer: so
+ * it is never given more than one record, which the queue begins with whatever
+ * joins it.
  */
 
 static ssize_t
 ws_write(ngx_connection_t *c, ngx_centrifugo_queue_t *queue)
 {
-    size_t                   len;
+    size_t                   len, max;
     ssize_t                  n;
     ngx_iovec_t              vec;
     ngx_centrifugo_frame_t  *frame;
     struct iovec             iovs[WS_WRITE_IOVS];
 
+    max = queue->bytes;
+
+#if (NGX_HTTP_SSL)
+    if (c->ssl) {
+        max = ngx_min(max, WS_WRITE_SIZE);
+    }
+#endif
+
     if (ngx_centrifugo_queue_single(queue)) {
         frame = ngx_centrifugo_queue_first(queue);
 
         return c->send(c, ngx_centrifugo_frame_start(frame) + queue->sent,
-                       queue->bytes);
+                       max);
     }
 
-    if (queue->bytes <= WS_WRITE_SIZE
-#if (NGX_HTTP_SSL)
-        || c->ssl
-#endif
-        )
-    {
+    if (max <= WS_WRITE_SIZE) {
         len = ngx_centrifugo_queue_gather(queue, ws_write_buf, WS_WRITE_SIZE);
 
         return c->send(c, ws_write_buf, len);

@@ -119,4 +119,51 @@ suite('overload', { timeout: 120000 }, async (s) => {
 
         await until('no frames', async () => await waiting() === 0, 4000);
     }, 60000);
+
+    /*
+     * OpenSSL takes up a write that was cut short only with the bytes it was
+     * given, and more: whatever has joined the queue meanwhile.
+     */
+
+    await s.serial('large and small messages to a slow peer over TLS',
+        async () => {
+            const tls = await s.start({
+                workers: 1, tls: true, tlsListen: 'sndbuf=16k',
+                zone: '16m log=4m',
+                hub: `client_insecure on; api_insecure on; queue_max_size 64m;
+                      publication_max_size 500k; write_timeout 60s;`,
+            });
+            const door = apiOf(tls);
+            const sizes = [];
+            const c = await Client.connect(tls.wss());
+
+            await c.subscribe('news');
+            c.ws._socket.pause();
+
+            for (let i = 0; i < 100; i++) {
+                const n = i % 2 ? 100 + i : 300000 + i * 2000;
+
+                sizes.push(n);
+                await door.publish('news', 'x'.repeat(n));
+                await sleep(20);
+
+                if (i % 5 === 4 && i < 40) {
+                    c.ws._socket.resume();
+                    await sleep(5);
+                    c.ws._socket.pause();
+                }
+            }
+
+            /* the gauge is of the last tick */
+
+            await sleep(1100);
+            assert.ok(await tls.metric('centrifugo_hub_queued_bytes') > 0);
+            c.ws._socket.resume();
+
+            for (const n of sizes) {
+                assert.equal((await c.json()).push.pub.data.length, n);
+            }
+
+            c.terminate();
+        }, 60000);
 });

@@ -154,7 +154,7 @@ export class Server {
      *            four standard locations of the hub main
      * http, main more of these blocks
      * tls, h2    listeners with a self-signed certificate
-     * listen     more parameters of the plain listener
+     * listen     more parameters of the plain listener; tlsListen: of TLS
      * master     `off`: one process; shutdown: worker_shutdown_timeout
      * module     another build of it
      * anyWorkers one worker that answers is enough: others may just die
@@ -162,7 +162,7 @@ export class Server {
     constructor(options = {}) {
         this.o = {
             hub: '', hubs: {}, zone: '8m', locations: '', http: '', main: '',
-            workers: 2, tls: false, h2: false, stock: true, listen: '',
+            workers: 2, tls: false, h2: false, stock: true, listen: '', tlsListen: '',
             module: MODULE, anyWorkers: false, master: 'on',
             shutdown: '20s',
             ...options,
@@ -246,7 +246,7 @@ http {
     ${o.http}
     server {
         listen 127.0.0.1:${this.port} reuseport ${o.listen};
-        ${o.tls ? `listen 127.0.0.1:${this.tlsPort} ssl reuseport;` : ''}
+        ${o.tls ? `listen 127.0.0.1:${this.tlsPort} ssl reuseport ${o.tlsListen};` : ''}
         ${o.h2 ? `listen 127.0.0.1:${this.h2Port} ssl http2 reuseport;` : ''}
         ${tls}
         server_name localhost;
