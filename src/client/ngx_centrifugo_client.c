@@ -660,6 +660,28 @@ ngx_centrifugo_client_gone(ngx_centrifugo_client_t *client, ngx_uint_t code,
 }
 
 
+void
+ngx_centrifugo_client_abandon(ngx_centrifugo_hub_conf_t *hcf)
+{
+    ngx_queue_t              *q;
+    ngx_centrifugo_client_t  *client;
+
+    for (q = ngx_queue_head(&hcf->clients);
+         q != ngx_queue_sentinel(&hcf->clients);
+         q = ngx_queue_next(q))
+    {
+        client = ngx_queue_data(q, ngx_centrifugo_client_t, link);
+
+        if (client->state != NGX_CENTRIFUGO_CLIENT_CLOSED) {
+            client->code = 1006;
+            client->reason = "its worker ended";
+        }
+
+        ngx_centrifugo_session_log(client);
+    }
+}
+
+
 static void
 client_end(ngx_centrifugo_client_t *client)
 {

@@ -196,6 +196,12 @@ void ngx_centrifugo_client_drain(ngx_centrifugo_hub_conf_t *hcf,
 void ngx_centrifugo_client_gone(ngx_centrifugo_client_t *client,
     ngx_uint_t code, const char *why);
 
+/*
+ * The process ends at once with all sessions of a hub: they get their lines in
+ * the session log, what is shared is cleared by the reaper.
+ */
+void ngx_centrifugo_client_abandon(ngx_centrifugo_hub_conf_t *hcf);
+
 /* src/client/ngx_centrifugo_session_log.c: writes the line of one that ended */
 void ngx_centrifugo_session_log(ngx_centrifugo_client_t *client);
 

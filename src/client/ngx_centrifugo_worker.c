@@ -212,6 +212,10 @@ ngx_centrifugo_worker_exit(ngx_cycle_t *cycle)
 
     hcf = worker.mcf->hubs.elts;
 
+    for (i = 0; i < worker.mcf->hubs.nelts; i++) {
+        ngx_centrifugo_client_abandon(hcf[i]);
+    }
+
     if (worker.slot != NGX_CENTRIFUGO_NO_SLOT) {
 
         worker_housekeeper(0);

@@ -148,5 +148,18 @@ suite('session_log', { timeout: 60000 }, async (s) => {
         }
     });
 
+    await s.serial('a fast end writes them, too', async () => {
+        for (let i = 0; i < 3; i++) {
+            await Client.connect(server.ws());
+        }
+
+        seen = lines().length;
+        await server.restart('SIGTERM');
+
+        const last = lines().slice(seen).map((l) => LINE.exec(l).slice(8));
+
+        assert.deepEqual(last, Array(3).fill(['1006', 'its worker ended']));
+    });
+
     fs.rmSync(dir, { recursive: true });
 });
