@@ -589,4 +589,11 @@ worker_reap_handler(ngx_event_t *ev)
 
     ngx_centrifugo_registry_free(worker.mcf->registry, worker.reaping);
     worker.reaping = NGX_CENTRIFUGO_NO_SLOT;
+
+    if (!ngx_exiting) {
+
+        /* many may have died since the last tick */
+
+        worker_find_dead();
+    }
 }
