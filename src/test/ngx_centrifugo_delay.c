@@ -29,6 +29,8 @@ static void delay_publish(ngx_centrifugo_hub_conf_t *hcf,
 static void delay_subscribe(ngx_centrifugo_hub_conf_t *hcf,
     const ngx_str_t *channel, const ngx_centrifugo_completion_t *done);
 static void delay_unsubscribe(ngx_centrifugo_channel_t *channel);
+static void delay_unknown(const ngx_centrifugo_verified_t *done,
+    const char *why);
 static delay_t *delay_add(ngx_msec_t delay, size_t size);
 static u_char *delay_copy(u_char *p, ngx_str_t *dst, const ngx_str_t *src);
 static void delay_handler(ngx_event_t *ev);
@@ -79,13 +81,22 @@ delay_exit_worker(ngx_centrifugo_hub_conf_t *hcf)
         next = ngx_queue_next(q);
         d = ngx_queue_data(q, delay_t, link);
 
-        if (d->hcf == hcf) {
-            ngx_queue_remove(&d->link);
-            ngx_del_timer(&d->event);
+        if (d->hcf != hcf && d->verifier != &hcf->verifier) {
+            continue;
+        }
+
+        ngx_queue_remove(&d->link);
+        ngx_del_timer(&d->event);
+
+        if (d->verifier) {
+            delay_unknown(&d->verified, "the worker ends");
+
+        } else {
             d->done.handler(d->done.handle, NGX_CENTRIFUGO_ENGINE_RETRY,
                             NULL);
-            free(d);
         }
+
+        free(d);
     }
 
     ngx_centrifugo_engine_memory.exit_worker(hcf);
@@ -144,18 +155,27 @@ delay_unsubscribe(ngx_centrifugo_channel_t *channel)
 
 
 static void
+delay_unknown(const ngx_centrifugo_verified_t *done, const char *why)
+{
+    ngx_centrifugo_token_t  none;
+
+    ngx_memzero(&none, sizeof(ngx_centrifugo_token_t));
+    none.reason = why;
+
+    done->handler(done->handle, NGX_CENTRIFUGO_TOKEN_ERROR, &none);
+}
+
+
+static void
 delay_check(ngx_centrifugo_verifier_t *verifier,
     ngx_centrifugo_arena_t *arena, const ngx_str_t *token,
     const ngx_centrifugo_verified_t *done)
 {
-    delay_t                 *d;
-    ngx_centrifugo_token_t   none;
+    delay_t  *d;
 
     d = delay_add(verifier->delay, token->len);
     if (d == NULL) {
-        ngx_memzero(&none, sizeof(none));
-        none.reason = "no memory";
-        done->handler(done->handle, NGX_CENTRIFUGO_TOKEN_ERROR, &none);
+        delay_unknown(done, "no memory");
         return;
     }
 
