@@ -579,6 +579,10 @@ worker_reap_handler(ngx_event_t *ev)
                                     &worker.reap_cursor)
             == NGX_OK)
         {
+            /* a damaged shard may have been found and emptied */
+
+            ngx_centrifugo_worker_wake(hcf[worker.reap_hub]);
+
             worker.reap_hub++;
             worker.reap_cursor = 0;
         }

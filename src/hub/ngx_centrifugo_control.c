@@ -14,6 +14,7 @@ static ngx_int_t control_append(ngx_centrifugo_hub_t *hub,
     ngx_centrifugo_control_header_t *h, const u_char *data);
 static ngx_int_t control_room(ngx_centrifugo_hub_t *hub, uint64_t end);
 static ngx_int_t control_lost(ngx_centrifugo_hub_t *hub);
+static ngx_uint_t control_on(ngx_centrifugo_hub_t *hub, ngx_uint_t n);
 static ngx_uint_t control_member(ngx_centrifugo_hub_t *hub, ngx_uint_t n);
 
 
@@ -33,7 +34,8 @@ ngx_centrifugo_control_enter(ngx_centrifugo_hub_t *hub, ngx_uint_t slot)
     /* both in one section: no message in between is lost or kept */
 
     __atomic_store_n(&m->control, ring->head, __ATOMIC_RELEASE);
-    __atomic_store_n(&m->on, 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&m->on, hub->registry->slots[slot].generation,
+                     __ATOMIC_RELEASE);
 
     ngx_centrifugo_lock_release(&ring->lock);
 }
@@ -72,6 +74,23 @@ ngx_centrifugo_hub_members(ngx_centrifugo_hub_t *hub, uint64_t *mask)
 
 
 /*
+ * Whether the slot's tenant has entered: in a zone that a reload has given up
+ * the last word may be of one before it.
+ */
+
+static ngx_uint_t
+control_on(ngx_centrifugo_hub_t *hub, ngx_uint_t n)
+{
+    uint32_t  on;
+
+    on = __atomic_load_n(&hub_member(hub->shm, n)->on, __ATOMIC_ACQUIRE);
+
+    return on && on == __atomic_load_n(&hub->registry->slots[n].generation,
+                                       __ATOMIC_ACQUIRE);
+}
+
+
+/*
  * Whether the slot has a tenant that reads the rings.  One that was killed
  * while it entered is on, but its slot is free; one that is being reaped is
  * still on for a moment.
@@ -84,7 +103,7 @@ control_member(ngx_centrifugo_hub_t *hub, ngx_uint_t n)
 
     state = __atomic_load_n(&hub->registry->slots[n].state, __ATOMIC_ACQUIRE);
 
-    return __atomic_load_n(&hub_member(hub->shm, n)->on, __ATOMIC_ACQUIRE)
+    return control_on(hub, n)
            && (state == NGX_CENTRIFUGO_SLOT_LIVE
                || state == NGX_CENTRIFUGO_SLOT_DRAINING);
 }
@@ -251,7 +270,7 @@ control_room(ngx_centrifugo_hub_t *hub, uint64_t end)
 
         /* who is just entering counts already: its cursor is set */
 
-        if (!__atomic_load_n(&m->on, __ATOMIC_ACQUIRE)
+        if (!control_on(hub, i)
             || __atomic_load_n(&hub->registry->slots[i].state,
                                __ATOMIC_ACQUIRE)
                == NGX_CENTRIFUGO_SLOT_DEAD
@@ -307,6 +326,10 @@ ngx_centrifugo_control_read(ngx_centrifugo_hub_t *hub,
 
         if (cursor == head) {
             return NGX_DONE;
+        }
+
+        if (cursor > head) {
+            return control_lost(hub);
         }
 
         rc = ngx_centrifugo_ring_header(hub->shm, ring, cursor, head, &h,

@@ -130,8 +130,9 @@ typedef struct {
 typedef struct {
     uint64_t                  cursor;       /* written by the tenant */
     uint64_t                  control;      /* its cursor in that ring */
-    uint32_t                  on;           /* reads the rings; under the
-                                               control ring's lock */
+    uint32_t                  on;           /* generation of who reads the
+                                               rings, 0: nobody; stored under
+                                               the control ring's lock */
     u_char                    pad0[44];
     uint64_t                  first;        /* written under the log lock */
     uint64_t                  last;
@@ -242,8 +243,8 @@ ngx_int_t ngx_centrifugo_page_take(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t shard, ngx_uint_t class, ngx_centrifugo_ref_t *ref);
 ngx_int_t ngx_centrifugo_page_put(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t shard, ngx_centrifugo_ref_t ref, ngx_uint_t class);
-void ngx_centrifugo_page_trim(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t shard,
-    ngx_centrifugo_ref_t ref);
+ngx_int_t ngx_centrifugo_page_trim(ngx_centrifugo_hub_shm_t *shm,
+    ngx_uint_t shard, ngx_centrifugo_ref_t ref);
 
 /*
  * Finishes what a dead holder of the shard's lock did to pages.  NGX_ERROR:

@@ -14,6 +14,9 @@
     ((ngx_centrifugo_page_t *) hub_at(shm, (shm)->pages_at                   \
                                   + (uint64_t) (n) * NGX_CENTRIFUGO_PAGE))
 #define page_owner(shm, n)  ((u_char *) hub_at(shm, (shm)->owners_at) + (n))
+#define page_mine(shm, n, place)    /* of a list: page + 1, or 0 */          \
+    ((place) == 0                                                            \
+     || ((place) <= (shm)->pages && *page_owner(shm, (place) - 1) == (n) + 1))
 #define page_bitmap(shm)    ((uint64_t *) hub_at(shm, (shm)->bitmap_at))
 #define page_of(shm, ref)                                                    \
     ((ngx_uint_t) (((uint64_t) (ref) * PAGE_UNIT - (shm)->pages_at)          \
@@ -117,7 +120,7 @@ ngx_centrifugo_page_take(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
 
     page = shard->avail[class] - 1;
 
-    if (page >= shm->pages) {
+    if (page >= shm->pages || *page_owner(shm, page) != n + 1) {
         return NGX_ERROR;
     }
 
@@ -185,7 +188,7 @@ ngx_centrifugo_page_put(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
 }
 
 
-void
+ngx_int_t
 ngx_centrifugo_page_trim(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
     ngx_centrifugo_ref_t ref)
 {
@@ -200,17 +203,21 @@ ngx_centrifugo_page_trim(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
     /* the last page of a class stays, for the next item */
 
     if (p->nfree < page_room(p->class) || (p->prev == 0 && p->next == 0)) {
-        return;
+        return NGX_OK;
     }
 
     intent_store(&shard->intent.moving, (uint32_t) page + 1);
 
-    if (page_unlink(shm, shard, page, p->class) == NGX_OK) {
-        NGX_CENTRIFUGO_POINT(PAGE_EMPTY);
-        (void) page_give(shm, page);
+    if (page_unlink(shm, shard, page, p->class) != NGX_OK) {
+        return NGX_ERROR;
     }
 
+    NGX_CENTRIFUGO_POINT(PAGE_EMPTY);
+    (void) page_give(shm, page);
+
     intent_store(&shard->intent.moving, 0);
+
+    return NGX_OK;
 }
 
 
@@ -374,15 +381,21 @@ page_unlink(ngx_centrifugo_hub_shm_t *shm, ngx_centrifugo_shard_t *shard,
 static ngx_int_t
 page_list(ngx_centrifugo_hub_shm_t *shm, ngx_centrifugo_shard_t *shard)
 {
-    ngx_uint_t                link;
+    ngx_uint_t                link, n;
     ngx_centrifugo_page_t    *p;
     ngx_centrifugo_intent_t  *intent;
 
     intent = &shard->intent;
 
+    n = (ngx_uint_t) (shard - hub_shard(shm, 0));
+
+    /* no page of another shard is touched */
+
     if (intent->list_class >= NGX_CENTRIFUGO_CLASSES
-        || intent->list_page == 0 || intent->list_page > shm->pages
-        || intent->list_prev > shm->pages || intent->list_next > shm->pages)
+        || intent->list_page == 0
+        || !page_mine(shm, n, intent->list_page)
+        || !page_mine(shm, n, intent->list_prev)
+        || !page_mine(shm, n, intent->list_next))
     {
         return NGX_ERROR;
     }

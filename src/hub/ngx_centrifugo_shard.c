@@ -263,7 +263,9 @@ ngx_centrifugo_shard_clear(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
         return 1;
     }
 
-    ngx_centrifugo_page_trim(shm, n, ref);
+    if (ngx_centrifugo_page_trim(shm, n, ref) != NGX_OK) {
+        ngx_centrifugo_shard_wipe(hub, n);
+    }
 
     return 1;
 }

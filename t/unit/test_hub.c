@@ -752,6 +752,28 @@ wipe(void)
           && c.kind == NGX_CENTRIFUGO_CONTROL_RESYNC && c.data.data[0] == n);
     CHECK(ngx_centrifugo_hub_resync_check(&a) == 1ULL << n);
 
+    /* its name would be in the log, which is smaller than that */
+
+    {
+        u_char     *text;
+        ngx_str_t   long_name, x = ngx_string("x"), none = ngx_null_string;
+
+        long_name.len = shm->log.size + 65536;
+        text = malloc(long_name.len + 20);
+        memset(text, 'n', long_name.len);
+        long_name.data = text;
+
+        /* one for each shard, the wiped one among them */
+
+        for (i = 0; i < 200; i++) {
+            sprintf((char *) text, "%lu", (unsigned long) i);
+            CHECK(ngx_centrifugo_hub_publish(&b, &long_name, &none, &x, 1, 0)
+                  == NGX_DECLINED);
+        }
+
+        free(text);
+    }
+
     /* a wipe while it walks: all again */
 
     (void) ngx_centrifugo_hub_resync_begin(&a);
