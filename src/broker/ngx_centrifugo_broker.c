@@ -388,7 +388,15 @@ broker_resync(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
         /* an id beyond the limit was given in this walk */
 
         if (ch == NULL || ch->node.key >= table->walk_limit) {
-            return ngx_centrifugo_hub_resync_end(hub);
+            if (ngx_centrifugo_hub_resync_end(hub) != NGX_OK) {
+
+                /* wiped again meanwhile, or a lock that is none any more */
+
+                table->walk_failed = 1;
+                table->walk_again = ngx_current_msec + 100;
+            }
+
+            return NGX_OK;
         }
 
         table->walk_id = ch->node.key + 1;
@@ -454,5 +462,16 @@ broker_from(broker_table_t *table, uint64_t id)
 ngx_uint_t
 ngx_centrifugo_broker_wake(ngx_centrifugo_hub_conf_t *hcf)
 {
-    return ngx_centrifugo_hub_wake(&hcf->hub);
+    ngx_uint_t       own;
+    broker_table_t  *table;
+
+    table = hcf->channels;
+    own = ngx_centrifugo_hub_wake(&hcf->hub);
+
+    /*
+     * A wipe that this worker just saw: its next turn puts back its own.  One
+     * that found no room waits for the tick.
+     */
+
+    return own || (hcf->hub.resync && !table->walk_failed);
 }

@@ -66,14 +66,6 @@ ngx_centrifugo_delivery_append(ngx_centrifugo_client_t *client,
         ngx_queue_insert_tail(&delivery_dirty, &client->dirty);
     }
 
-    if (client->queue.bytes > client->hcf->queue_max_size / 2
-        && client->due[NGX_CENTRIFUGO_DUE_WRITE] == 0)
-    {
-        /* nobody has tried yet to write to it: it must not count as slow */
-
-        delivery_held = 1;
-    }
-
     if (ngx_centrifugo_delivery_over()) {
 
         /* its turn ends with a look at who has the most */
@@ -163,9 +155,19 @@ ngx_centrifugo_delivery_publication(ngx_centrifugo_channel_t *channel,
         }
 
         ngx_centrifugo_delivery_append(client, frame);
-        n += (client->state != NGX_CENTRIFUGO_CLIENT_CLOSED);
 
-        if (delivery_held) {
+        if (client->state == NGX_CENTRIFUGO_CLIENT_CLOSED) {
+            continue;
+        }
+
+        n++;
+
+        if (client->queue.bytes > client->hcf->queue_max_size / 2
+            && client->due[NGX_CENTRIFUGO_DUE_WRITE] == 0)
+        {
+            /* nobody has tried yet to write to it: it must not count as slow */
+
+            delivery_held = 1;
             *budget = 0;
         }
     }

@@ -135,9 +135,7 @@ ngx_centrifugo_hub_wake(ngx_centrifugo_hub_t *hub)
         hub->ring[i] = 0;
     }
 
-    /* a wipe that this worker just saw: its next turn puts back its own */
-
-    return own || hub->resync;
+    return own;
 }
 
 
