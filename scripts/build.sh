@@ -25,6 +25,8 @@ if [ -n "${SAN:-}" ]; then
     ld_opt="-fsanitize=address,undefined"
 fi
 
+unset NGX_CENTRIFUGO_TEST
+
 if [ -n "${TEST:-}" ]; then
     if [ "$out" = "$top" ]; then out=$top/test
     else out=$out-test; fi

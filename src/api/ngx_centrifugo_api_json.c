@@ -359,6 +359,7 @@ static ngx_int_t
 api_json_data(ngx_centrifugo_api_command_t *cmd,
     ngx_centrifugo_json_t **values, ngx_str_t *data, ngx_uint_t *json)
 {
+    size_t                   len;
     ngx_str_t               *b64;
     ngx_centrifugo_arena_t  *arena;
 
@@ -378,6 +379,17 @@ api_json_data(ngx_centrifugo_api_command_t *cmd,
 
     arena = &cmd->job->arena;
     b64 = &values[API_B64DATA]->str;
+
+    /* ngx_decode_base64() ignores what follows the first "=" */
+
+    for (len = b64->len;
+         len && b64->len - len < 2 && b64->data[len - 1] == '=';
+         len--)
+    { /* void */ }
+
+    if (memchr(b64->data, '=', len)) {
+        return NGX_DECLINED;
+    }
 
     data->data = ngx_centrifugo_arena_alloc(arena,
                                         ngx_base64_decoded_length(b64->len));

@@ -5,7 +5,7 @@
 #include "ngx_centrifugo_client.h"
 
 
-#define SESSION_LOG_ROOM  1024      /* bytes of a line besides the user */
+#define SESSION_LOG_ROOM  1024      /* bytes of a line besides user and hub */
 
 
 static time_t  session_log_failed;
@@ -26,7 +26,8 @@ ngx_centrifugo_session_log(ngx_centrifugo_client_t *client)
         return;
     }
 
-    line = malloc(SESSION_LOG_ROOM + 6 * client->user.len);
+    line = malloc(SESSION_LOG_ROOM + client->hcf->name.len
+                  + 6 * client->user.len);
 
     if (line == NULL) {
         return;

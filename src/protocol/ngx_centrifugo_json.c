@@ -941,25 +941,39 @@ ngx_centrifugo_json_append_string(ngx_centrifugo_buf_t *b, const ngx_str_t *s)
 void
 ngx_centrifugo_json_append_raw(ngx_centrifugo_buf_t *b, const ngx_str_t *raw)
 {
-    u_char  *p, *end, *stop, *cr;
+    u_char  *p, *end, *stop, *lf, *cr;
 
     p = raw->data;
     end = p + raw->len;
+    lf = p;
+    cr = p;
 
-    while (p < end) {
-        stop = memchr(p, '\n', end - p);
+    /* each byte is looked at once for either: no more than twice in all */
 
-        if (stop == NULL) {
-            stop = end;
+    for ( ;; ) {
+
+        if (lf < end && (lf = memchr(lf, '\n', end - lf)) == NULL) {
+            lf = end;
         }
 
-        cr = memchr(p, '\r', stop - p);
-
-        if (cr) {
-            stop = cr;
+        if (cr < end && (cr = memchr(cr, '\r', end - cr)) == NULL) {
+            cr = end;
         }
 
+        stop = ngx_min(lf, cr);
         ngx_centrifugo_buf_append(b, p, stop - p);
+
+        if (stop == end) {
+            return;
+        }
+
         p = stop + 1;
+
+        if (stop == lf) {
+            lf = p;
+
+        } else {
+            cr = p;
+        }
     }
 }

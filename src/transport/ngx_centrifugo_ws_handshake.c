@@ -528,7 +528,7 @@ handshake_post(ngx_http_request_t *r)
 static void
 handshake_detach_handler(ngx_event_t *ev)
 {
-    ngx_str_t                   early;
+    ngx_str_t                   early, addr;
     ngx_connection_t           *c;
     handshake_detach_t         *d;
     ngx_http_request_t         *r;
@@ -563,7 +563,11 @@ handshake_detach_handler(ngx_event_t *ev)
         ngx_del_timer(c->read);
     }
 
+    /* realip takes back the address it has found, whose text stays */
+
+    addr = c->addr_text;
     ngx_http_free_request(r, 0);
+    c->addr_text = addr;
 
     c->destroyed = 0;
     c->log->action = NULL;

@@ -44,8 +44,9 @@ suite('unpaced', { timeout: 180000 }, async (s) => {
 
             assert.deepEqual(
                 [r.published, r.acked, r.api_errors, r.lost, r.doubled,
-                 r.reordered, r.damaged, r.stray, r.protocol_errors],
-                [count, count, 0, 0, 0, 0, 0, 0, 0]);
+                 r.reordered, r.damaged, r.stray, r.protocol_errors, r.broken,
+                 r.no_ping],
+                [count, count, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
 
             for (const code of Object.keys(r.closes)) {
                 assert.ok(code === '3008' || code === '3009', code);
