@@ -5,6 +5,8 @@
 #include "protocol/ngx_centrifugo_protocol.h"
 #include "protocol/ngx_centrifugo_utf8.h"
 
+#include <time.h>
+
 
 static ngx_centrifugo_arena_t  arena;
 
@@ -297,6 +299,45 @@ replies(void)
 }
 
 
+/*
+ * Raw CR and LF are dropped, in time that grows with the length alone: a
+ * hundred times as many take a hundred times as long, not ten thousand.
+ */
+
+static void
+raw_lines(void)
+{
+    size_t                i, n;
+    u_char               *data;
+    clock_t               begin;
+    ngx_str_t             s = ngx_string("[1,\r\n2\r,\n\n3\r\r]\n");
+    ngx_centrifugo_buf_t  b;
+
+    memset(&b, 0, sizeof(b));
+    ngx_centrifugo_json_append_raw(&b, &s);
+    CHECK(ngx_centrifugo_buf_len(&b) == 7
+          && memcmp(b.start, "[1,2,3]", 7) == 0);
+
+    n = 1000000;
+    data = malloc(n);
+
+    for (i = 0; i < n; i++) {
+        data[i] = (i % 1000 == 7) ? 'x' : '\r';
+    }
+
+    s.data = data;
+    s.len = n;
+    ngx_centrifugo_buf_reset(&b);
+    begin = clock();
+    ngx_centrifugo_json_append_raw(&b, &s);
+    CHECK(ngx_centrifugo_buf_len(&b) == n / 1000);
+    CHECK(clock() - begin < CLOCKS_PER_SEC);
+
+    ngx_centrifugo_buf_free(&b);
+    free(data);
+}
+
+
 int
 main(void)
 {
@@ -304,6 +345,7 @@ main(void)
 
     utf8();
     reader();
+    raw_lines();
     commands();
     framing();
     replies();
