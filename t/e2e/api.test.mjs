@@ -283,6 +283,11 @@ suite('server API', { concurrency: 16 }, async (s) => {
     pub('wrong base64', { channel: 'x', b64data: '!!!!' }, err(107));
     pub('base64 with half a group', { channel: 'x', b64data: 'abc' },
         err(107));
+    for (const b64data of ['QQ==QQ==', 'QQ==!!!!', 'QUI=xxxx', 'Q===']) {
+        pub(`base64 that goes on behind its end: ${b64data}`,
+            { channel: 'x', b64data }, err(107));
+    }
+
     pub('base64 of one character', { channel: 'x', b64data: 'a' }, err(107));
     pub('base64 wrong, data good', { channel: 'x', data: 1, b64data: '*' },
         err(107));

@@ -20,6 +20,11 @@ const LINE = new RegExp('^time=\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d[+-]\\d\
     + 'reason="([^"]*)"$');
 
 
+/* longer than a line without its user */
+
+const LONG = 'h'.repeat(1300);
+
+
 suite('session_log', { timeout: 60000 }, async (s) => {
     const dir = fs.mkdtempSync('/tmp/ngx-centrifugo-sessions-');
 
@@ -31,8 +36,17 @@ suite('session_log', { timeout: 60000 }, async (s) => {
     const server = await s.start({
         hub: `client_insecure on; api_insecure on; drain_time 0;
               token_hmac_secret_key key; session_log ${file};`,
-        hubs: { silent: 'client_insecure on;' },
-        locations: 'location = /silent { centrifugo_websocket silent; }',
+        hubs: {
+            silent: 'client_insecure on;',
+            [LONG]: `client_insecure on; session_log ${file};`,
+        },
+        locations: `location = /silent { centrifugo_websocket silent; }
+            location = /long { centrifugo_websocket ${LONG}; }
+            location = /proxied {
+                set_real_ip_from 127.0.0.1;
+                real_ip_header X-Forwarded-For;
+                centrifugo_websocket main;
+            }`,
     });
     const api = apiOf(server, { keep: false });
     let seen = 0;
@@ -119,6 +133,21 @@ suite('session_log', { timeout: 60000 }, async (s) => {
         await c.close(1000);
         await sleep(100);
         assert.equal(lines().length, seen);
+    });
+
+    await s.serial('behind a proxy, and a hub with a long name', async () => {
+        const c = await Client.connect(server.ws('/proxied'),
+            { headers: { 'X-Forwarded-For': '203.0.113.9' } });
+
+        await c.close(1000);
+        await until('a line', () => lines().length > seen);
+        assert.match(lines()[seen++], / addr=203\.0\.113\.9 /);
+
+        const l = await Client.connect(server.ws('/long'));
+
+        await l.close(1000);
+        await until('a line', () => lines().length > seen);
+        assert.ok(lines()[seen++].includes(` hub=${LONG} client=`));
     });
 
     await s.serial('USR1 opens the file anew; a reload writes 3001', async () => {
