@@ -37,13 +37,14 @@ static const char *token_info(ngx_centrifugo_json_t *claims,
 
 void
 ngx_centrifugo_token_check(ngx_centrifugo_verifier_t *verifier,
-    ngx_centrifugo_arena_t *arena, const ngx_str_t *token,
+    ngx_centrifugo_token_kind_e kind, ngx_centrifugo_arena_t *arena,
+    const ngx_str_t *token,
     const ngx_centrifugo_verified_t *done)
 {
     ngx_centrifugo_token_t     result;
     ngx_centrifugo_token_rc_e  rc;
 
-    rc = ngx_centrifugo_token_verify(verifier, arena, token, ngx_time(),
+    rc = ngx_centrifugo_token_verify(verifier, kind, arena, token, ngx_time(),
                                      &result);
 
     done->handler(done->handle, rc, &result);
@@ -51,8 +52,8 @@ ngx_centrifugo_token_check(ngx_centrifugo_verifier_t *verifier,
 
 
 ngx_centrifugo_token_rc_e
-ngx_centrifugo_token_verify(const ngx_centrifugo_verifier_t *verifier,
-    ngx_centrifugo_arena_t *arena, const ngx_str_t *token, time_t now,
+ngx_centrifugo_token_verify(ngx_centrifugo_verifier_t *verifier,
+    ngx_centrifugo_token_kind_e kind, ngx_centrifugo_arena_t *arena, const ngx_str_t *token, time_t now,
     ngx_centrifugo_token_t *result)
 {
     double                  exp, nbf, at;

@@ -78,7 +78,8 @@ connect_check(ngx_centrifugo_client_t *client, ngx_centrifugo_command_t *cmd,
     done.handle = client->handle;
 
     verifier = &client->hcf->verifier;
-    verifier->check(verifier, ngx_centrifugo_client_arena(), &cmd->token,
+    verifier->check(verifier, NGX_CENTRIFUGO_TOKEN_CONNECTION,
+                    ngx_centrifugo_client_arena(), &cmd->token,
                     &done);
 }
 

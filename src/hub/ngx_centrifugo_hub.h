@@ -60,9 +60,17 @@ typedef enum {
 typedef struct ngx_centrifugo_hub_shm_s  ngx_centrifugo_hub_shm_t;
 typedef struct ngx_centrifugo_hub_s      ngx_centrifugo_hub_t;
 
+/* what an entry of the broadcast log is */
+typedef enum {
+    NGX_CENTRIFUGO_ENTRY_PUBLICATION = 0,
+    NGX_CENTRIFUGO_ENTRY_JOIN,          /* of these `info` says who */
+    NGX_CENTRIFUGO_ENTRY_LEAVE
+} ngx_centrifugo_entry_e;
+
 /* one entry of the broadcast log, in the worker's own memory */
 typedef struct {
     uint64_t     pos;
+    ngx_centrifugo_entry_e  type;
     uint64_t     channel;               /* id */
     ngx_str_t    name;                  /* not empty: counts instead of id */
     uint64_t     offset;
@@ -78,6 +86,36 @@ typedef struct {
                                            subscription */
 } ngx_centrifugo_join_t;
 
+/* flags of an entry of a channel's presence */
+#define NGX_CENTRIFUGO_PRESENCE_ANNOUNCE  1     /* its end is a leave */
+#define NGX_CENTRIFUGO_PRESENCE_QUIET     2     /* no join now: it is put back
+                                                   after a wipe */
+
+/* one client in a channel */
+typedef struct {
+    ngx_str_t    channel;
+    ngx_str_t    user;
+    u_char      *client;                /* id, 16 bytes */
+    ngx_str_t    info;                  /* packed by the broker; what readers
+                                           and join and leave entries get */
+    ngx_uint_t   flags;
+} ngx_centrifugo_presence_t;
+
+/*
+ * Where a reader of a channel's presence stands; zeroed at the start.
+ */
+typedef struct {
+    uint64_t     seq;                   /* of the last entry that was read */
+    uint32_t     ref;
+    uint32_t     begun;
+} ngx_centrifugo_presence_cursor_t;
+
+/* what clients of this worker are counted by */
+typedef enum {
+    NGX_CENTRIFUGO_TALLY_USER = 0,
+    NGX_CENTRIFUGO_TALLY_ADDRESS        /* binary */
+} ngx_centrifugo_tally_e;
+
 typedef struct {
     size_t       zone;
     size_t       log;
@@ -86,7 +124,9 @@ typedef struct {
     uint64_t     pages;
     uint64_t     pages_free;
     uint64_t     channels;
-    uint64_t     channel_bytes;         /* in items of channel records */
+    uint64_t     channel_bytes;         /* in items of all records */
+    uint64_t     presence;              /* entries of all channels */
+    uint64_t     users;                 /* different ones */
     uint64_t     repairs[4];            /* shards, pages, log, control */
     uint64_t     wipes;
     uint64_t     resync;                /* slots that have to, of all shards */
@@ -235,6 +275,63 @@ void ngx_centrifugo_hub_leave(ngx_centrifugo_hub_t *hub,
     const ngx_str_t *channel);
 
 /*
+ * Appends a join or leave without a presence entry, to all that have
+ * subscribers.  Results as of publish().
+ */
+ngx_int_t ngx_centrifugo_hub_announce(ngx_centrifugo_hub_t *hub,
+    const ngx_str_t *channel, ngx_centrifugo_entry_e type,
+    const ngx_str_t *info, uint64_t time);
+
+/*
+ * Presence.  add: enters a client of this worker, which has joined the
+ * channel, and with ANNOUNCE appends the join in the same section; an entry
+ * that exists gets the new info, without a join.  NGX_OK; NGX_DECLINED: the
+ * zone is full; NGX_ERROR: damaged, no slot, the channel is not joined, or
+ * the entry is larger than NGX_CENTRIFUGO_PRESENCE_MAX.
+ * remove: takes it out, and appends the leave if it was added with ANNOUNCE.
+ * NGX_OK; NGX_DECLINED: there is none.
+ */
+#define NGX_CENTRIFUGO_PRESENCE_MAX  8192   /* bytes of info */
+
+ngx_int_t ngx_centrifugo_hub_presence_add(ngx_centrifugo_hub_t *hub,
+    const ngx_centrifugo_presence_t *presence, uint64_t time);
+ngx_int_t ngx_centrifugo_hub_presence_remove(ngx_centrifugo_hub_t *hub,
+    const ngx_str_t *channel, const u_char *client, uint64_t time);
+
+/*
+ * The entries of a channel, some in each call: into `buf` (size at least 4 +
+ * NGX_CENTRIFUGO_PRESENCE_MAX) as a uint32_t of length and the bytes of info
+ * each, *len bytes in all.  NGX_AGAIN: call again for the rest; NGX_OK: that
+ * was all, *len may be 0; NGX_ERROR: damaged.  An entry that is there during
+ * all calls is read exactly once.
+ */
+ngx_int_t ngx_centrifugo_hub_presence_read(ngx_centrifugo_hub_t *hub,
+    const ngx_str_t *channel, ngx_centrifugo_presence_cursor_t *cursor,
+    u_char *buf, size_t size, size_t *len);
+
+/*
+ * The same, but only a hash of each entry's user, at most `max` in a call.
+ */
+ngx_int_t ngx_centrifugo_hub_presence_users(ngx_centrifugo_hub_t *hub,
+    const ngx_str_t *channel, ngx_centrifugo_presence_cursor_t *cursor,
+    uint64_t *users, ngx_uint_t max, ngx_uint_t *n);
+
+/*
+ * Says that `count` clients of this worker are of that user or address from
+ * now on; 0 takes the record out.  With `limit` (0: none) NGX_DECLINED and no
+ * change when the sum over all workers would be larger.  NGX_OK; NGX_BUSY: the
+ * zone is full; NGX_ERROR: damaged, no slot, or the key is longer than
+ * NGX_CENTRIFUGO_NAME_MAX.
+ */
+ngx_int_t ngx_centrifugo_hub_tally_set(ngx_centrifugo_hub_t *hub,
+    ngx_centrifugo_tally_e kind, const ngx_str_t *key, uint32_t count,
+    uint32_t limit);
+
+/* The slots of the workers that have clients of it, a bit each. */
+void ngx_centrifugo_hub_tally_slots(ngx_centrifugo_hub_t *hub,
+    ngx_centrifugo_tally_e kind, const ngx_str_t *key, uint64_t *mask);
+
+/*
  * The next entry of the log for this worker, copied into memory of the hub
  * that stays until the next call.  NGX_OK; NGX_DONE: nothing more; NGX_AGAIN:
  * nothing yet, call again (a pass has ended, or many entries were passed over);
@@ -251,14 +348,18 @@ ngx_int_t ngx_centrifugo_hub_read(ngx_centrifugo_hub_t *hub,
  * go on when ready() says 1: the log is read so far that no entry with an
  * old id is left.  rejoin: for each local channel; NGX_OK: *id is its id;
  * NGX_DECLINED: it is in none of the shards; NGX_ERROR: no room, the walk
- * has to be begun again later.  end: NGX_OK, or NGX_AGAIN when a shard was
- * wiped meanwhile.
+ * has to be begun again later.  After NGX_OK the
+ * caller puts back the channel's presence entries.  tally: the same for each
+ * local user and address.  end: NGX_OK, or NGX_AGAIN when a shard was wiped
+ * meanwhile.
  */
 uint64_t ngx_centrifugo_hub_resync_check(ngx_centrifugo_hub_t *hub);
 uint64_t ngx_centrifugo_hub_resync_begin(ngx_centrifugo_hub_t *hub);
 ngx_uint_t ngx_centrifugo_hub_resync_ready(ngx_centrifugo_hub_t *hub);
 ngx_int_t ngx_centrifugo_hub_resync_rejoin(ngx_centrifugo_hub_t *hub,
     const ngx_str_t *channel, uint64_t *id);
+ngx_int_t ngx_centrifugo_hub_resync_tally(ngx_centrifugo_hub_t *hub,
+    ngx_centrifugo_tally_e kind, const ngx_str_t *key, uint32_t count);
 ngx_int_t ngx_centrifugo_hub_resync_end(ngx_centrifugo_hub_t *hub);
 
 /*

@@ -15,6 +15,7 @@ typedef struct {
     ngx_centrifugo_publish_t      pub;
     ngx_centrifugo_completion_t   done;
     ngx_centrifugo_verified_t     verified;
+    ngx_centrifugo_token_kind_e   kind;
     ngx_uint_t                    subscribe;
     ngx_str_t                     text;     /* channel or token */
     u_char                        bytes[1];
@@ -168,8 +169,8 @@ delay_unknown(const ngx_centrifugo_verified_t *done, const char *why)
 
 static void
 delay_check(ngx_centrifugo_verifier_t *verifier,
-    ngx_centrifugo_arena_t *arena, const ngx_str_t *token,
-    const ngx_centrifugo_verified_t *done)
+    ngx_centrifugo_token_kind_e kind, ngx_centrifugo_arena_t *arena,
+    const ngx_str_t *token, const ngx_centrifugo_verified_t *done)
 {
     delay_t  *d;
 
@@ -180,6 +181,7 @@ delay_check(ngx_centrifugo_verifier_t *verifier,
     }
 
     d->verifier = verifier;
+    d->kind = kind;
     d->verified = *done;
     (void) delay_copy(d->bytes, &d->text, token);
 }
@@ -246,7 +248,7 @@ delay_handler(ngx_event_t *ev)
 
     if (d->verifier) {
         ngx_centrifugo_arena_init(&arena, 4096);
-        ngx_centrifugo_token_check(d->verifier, &arena, &d->text,
+        ngx_centrifugo_token_check(d->verifier, d->kind, &arena, &d->text,
                                    &d->verified);
         ngx_centrifugo_arena_free(&arena);
 

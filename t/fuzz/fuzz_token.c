@@ -25,7 +25,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     ngx_centrifugo_arena_init(&arena, 1024);
 
-    if (ngx_centrifugo_token_verify(&verifier, &arena, &token, 1700000000,
+    if (ngx_centrifugo_token_verify(&verifier,
+                                    NGX_CENTRIFUGO_TOKEN_CONNECTION, &arena, &token, 1700000000,
                                     &result)
         == NGX_CENTRIFUGO_TOKEN_OK)
     {

@@ -58,7 +58,8 @@ static ngx_centrifugo_token_t  result;
 static int
 verify(ngx_str_t t)
 {
-    return ngx_centrifugo_token_verify(&verifier, &arena, &t, NOW, &result);
+    return ngx_centrifugo_token_verify(&verifier,
+                                       NGX_CENTRIFUGO_TOKEN_CONNECTION, &arena, &t, NOW, &result);
 }
 
 
