@@ -34,6 +34,10 @@ typedef struct {
     ngx_centrifugo_channel_t    *channel;       /* subscribe */
     uint64_t                     pos;           /* of the log, where the
                                                    subscription begins */
+    ngx_str_t                    presence;      /* entries, for
+                                     ngx_centrifugo_broker_presence_next() */
+    uint32_t                     num_clients;   /* of presence and its stats */
+    uint32_t                     num_users;     /* of its stats only */
 } ngx_centrifugo_engine_result_t;
 
 /*
@@ -75,6 +79,29 @@ typedef struct {
 
     /* The channel lost its last subscription (count is 0): frees it. */
     void        (*unsubscribe)(ngx_centrifugo_channel_t *channel);
+
+    /*
+     * Presence of a client of this worker in a channel that it is subscribed
+     * to, and the join and leave that go with it; see the hub.
+     */
+    void        (*presence_add)(ngx_centrifugo_hub_conf_t *hcf,
+                    const ngx_centrifugo_presence_t *presence,
+                    const ngx_centrifugo_completion_t *done);
+    void        (*presence_remove)(ngx_centrifugo_hub_conf_t *hcf,
+                    const ngx_centrifugo_presence_t *presence);
+
+    /* A join or leave where no presence is kept. */
+    void        (*announce)(ngx_centrifugo_hub_conf_t *hcf,
+                    const ngx_str_t *channel, ngx_centrifugo_entry_e type,
+                    const ngx_str_t *info);
+
+    /* All that are present, or only how many; see the result. */
+    void        (*presence)(ngx_centrifugo_hub_conf_t *hcf,
+                    const ngx_str_t *channel,
+                    const ngx_centrifugo_completion_t *done);
+    void        (*presence_stats)(ngx_centrifugo_hub_conf_t *hcf,
+                    const ngx_str_t *channel,
+                    const ngx_centrifugo_completion_t *done);
 } ngx_centrifugo_engine_t;
 
 /*
@@ -135,6 +162,13 @@ ngx_centrifugo_channel_t *ngx_centrifugo_broker_channel(
 ngx_int_t ngx_centrifugo_broker_pack_info(ngx_centrifugo_arena_t *arena,
     const ngx_centrifugo_client_info_t *info, ngx_str_t *packed);
 ngx_int_t ngx_centrifugo_broker_unpack_info(const ngx_str_t *packed,
+    ngx_centrifugo_client_info_t *info);
+
+/*
+ * The next of the entries in result->presence: takes it from the front.
+ * NGX_OK; NGX_DONE: there is none.
+ */
+ngx_int_t ngx_centrifugo_broker_presence_next(ngx_str_t *entries,
     ngx_centrifugo_client_info_t *info);
 
 

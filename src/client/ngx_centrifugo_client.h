@@ -63,6 +63,13 @@ typedef enum {
     NGX_CENTRIFUGO_DUE_N
 } ngx_centrifugo_due_e;
 
+/* connected clients of this worker that have the same user id */
+typedef struct {
+    ngx_str_node_t                     name;
+    ngx_queue_t                        clients;
+    uint32_t                           count;
+} ngx_centrifugo_user_t;
+
 struct ngx_centrifugo_client_s {
     const ngx_centrifugo_transport_t  *transport;
     const ngx_centrifugo_codec_t      *codec;
@@ -71,6 +78,8 @@ struct ngx_centrifugo_client_s {
 
     ngx_queue_t                        link;    /* hcf->clients */
     ngx_queue_t                        dirty;   /* next NULL: is not */
+    ngx_queue_t                        in_user; /* next NULL: is not */
+    ngx_centrifugo_user_t             *user_node;
     ngx_queue_t                        subscriptions;
     ngx_centrifugo_wheel_node_t        timer;
     ngx_msec_t                         due[NGX_CENTRIFUGO_DUE_N];
@@ -208,6 +217,20 @@ void ngx_centrifugo_session_log(ngx_centrifugo_client_t *client);
 /* Writes the client's id as a UUID: NGX_CENTRIFUGO_ID_LEN bytes. */
 u_char *ngx_centrifugo_client_id(ngx_centrifugo_client_t *client,
     u_char *p);
+
+/*
+ * All connected clients of this worker with that user id, in the list
+ * `clients` (by client->in_user); NULL: there are none.
+ */
+ngx_centrifugo_user_t *ngx_centrifugo_user_find(
+    ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *user);
+
+/*
+ * Carries out what an order says for one client; it may be closed by that.
+ */
+struct ngx_centrifugo_order_s;
+void ngx_centrifugo_client_ordered(ngx_centrifugo_client_t *client,
+    const struct ngx_centrifugo_order_s *order);
 
 /* The client of a handle, or NULL when it is gone. */
 ngx_centrifugo_client_t *ngx_centrifugo_client_find(uint64_t handle);

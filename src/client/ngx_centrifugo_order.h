@@ -20,7 +20,7 @@ typedef enum {
     NGX_CENTRIFUGO_ORDER_REFRESH
 } ngx_centrifugo_order_e;
 
-typedef struct {
+typedef struct ngx_centrifugo_order_s {
     ngx_centrifugo_order_e        kind;
 
     /* to whom: connections of this user, of them only that client or session */
