@@ -95,3 +95,29 @@ ngx_centrifugo_broker_unpack_info(const ngx_str_t *packed,
 
     return NGX_OK;
 }
+
+
+ngx_int_t
+ngx_centrifugo_broker_presence_next(ngx_str_t *entries,
+    ngx_centrifugo_client_info_t *info)
+{
+    uint32_t   len;
+    ngx_str_t  packed;
+
+    while (entries->len > sizeof(uint32_t)) {
+
+        ngx_memcpy(&len, entries->data, sizeof(uint32_t));
+
+        packed.data = entries->data + sizeof(uint32_t);
+        packed.len = ngx_min(len, entries->len - sizeof(uint32_t));
+
+        entries->data = packed.data + packed.len;
+        entries->len -= sizeof(uint32_t) + packed.len;
+
+        if (ngx_centrifugo_broker_unpack_info(&packed, info) == NGX_OK) {
+            return NGX_OK;
+        }
+    }
+
+    return NGX_DONE;
+}

@@ -5,6 +5,10 @@
 #include "ngx_centrifugo_broker.h"
 
 
+#define MEMORY_READ   (64 * 1024)   /* bytes of presence in one section */
+#define MEMORY_USERS  256           /* entries, of its users */
+
+
 static ngx_int_t memory_init_worker(ngx_centrifugo_hub_conf_t *hcf);
 static void memory_exit_worker(ngx_centrifugo_hub_conf_t *hcf);
 static void memory_publish(ngx_centrifugo_hub_conf_t *hcf,
@@ -13,6 +17,20 @@ static void memory_publish(ngx_centrifugo_hub_conf_t *hcf,
 static void memory_subscribe(ngx_centrifugo_hub_conf_t *hcf,
     const ngx_str_t *name, const ngx_centrifugo_completion_t *done);
 static void memory_unsubscribe(ngx_centrifugo_channel_t *ch);
+static void memory_presence_add(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_centrifugo_presence_t *presence,
+    const ngx_centrifugo_completion_t *done);
+static void memory_presence_remove(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_centrifugo_presence_t *presence);
+static void memory_announce(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_str_t *channel, ngx_centrifugo_entry_e type,
+    const ngx_str_t *info);
+static void memory_presence(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_str_t *channel, const ngx_centrifugo_completion_t *done);
+static void memory_presence_stats(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_str_t *channel, const ngx_centrifugo_completion_t *done);
+static uint64_t memory_now(void);
+static int memory_compare(const void *one, const void *two);
 
 
 const ngx_centrifugo_engine_t  ngx_centrifugo_engine_memory = {
@@ -21,7 +39,12 @@ const ngx_centrifugo_engine_t  ngx_centrifugo_engine_memory = {
     memory_exit_worker,
     memory_publish,
     memory_subscribe,
-    memory_unsubscribe
+    memory_unsubscribe,
+    memory_presence_add,
+    memory_presence_remove,
+    memory_announce,
+    memory_presence,
+    memory_presence_stats
 };
 
 
@@ -46,8 +69,6 @@ memory_publish(ngx_centrifugo_hub_conf_t *hcf,
     const ngx_centrifugo_publish_t *pub,
     const ngx_centrifugo_completion_t *done)
 {
-    uint64_t                    now;
-    ngx_time_t                 *tp;
     ngx_centrifugo_engine_rc_e  rc;
 
     if (pub->info.len + pub->data.len
@@ -58,11 +79,9 @@ memory_publish(ngx_centrifugo_hub_conf_t *hcf,
         return;
     }
 
-    tp = ngx_timeofday();
-    now = (uint64_t) tp->sec * 1000 + tp->msec;
-
     switch (ngx_centrifugo_hub_publish(&hcf->hub, &pub->channel, &pub->info,
-                                       &pub->data, pub->json, now))
+                                       &pub->data, pub->json,
+                                       memory_now()))
     {
     case NGX_OK:
     case NGX_DECLINED:
@@ -131,4 +150,191 @@ memory_unsubscribe(ngx_centrifugo_channel_t *ch)
 {
     ngx_centrifugo_hub_leave(&ch->hcf->hub, &ch->name.str);
     ngx_centrifugo_broker_channel_free(ch);
+}
+
+
+static void
+memory_presence_add(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_centrifugo_presence_t *presence,
+    const ngx_centrifugo_completion_t *done)
+{
+    ngx_centrifugo_engine_rc_e  rc;
+
+    if (presence->info.len > NGX_CENTRIFUGO_PRESENCE_MAX) {
+        done->handler(done->handle, NGX_CENTRIFUGO_ENGINE_REFUSED, NULL);
+        return;
+    }
+
+    switch (ngx_centrifugo_hub_presence_add(&hcf->hub, presence,
+                                            memory_now()))
+    {
+    case NGX_OK:
+        rc = NGX_CENTRIFUGO_ENGINE_OK;
+        break;
+
+    case NGX_DECLINED:
+        rc = NGX_CENTRIFUGO_ENGINE_RETRY;
+        break;
+
+    default:
+        rc = NGX_CENTRIFUGO_ENGINE_UNAVAILABLE;
+    }
+
+    done->handler(done->handle, rc, NULL);
+}
+
+
+static void
+memory_presence_remove(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_centrifugo_presence_t *presence)
+{
+    if (ngx_centrifugo_hub_presence_remove(&hcf->hub, &presence->channel,
+                                           presence->client, memory_now())
+        == NGX_DECLINED
+        && (presence->flags & NGX_CENTRIFUGO_PRESENCE_ANNOUNCE))
+    {
+        /* a wipe took the entry before it could be put back */
+
+        memory_announce(hcf, &presence->channel, NGX_CENTRIFUGO_ENTRY_LEAVE,
+                        &presence->info);
+    }
+}
+
+
+static void
+memory_announce(ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *channel,
+    ngx_centrifugo_entry_e type, const ngx_str_t *info)
+{
+    (void) ngx_centrifugo_hub_announce(&hcf->hub, channel, type, info,
+                                       memory_now());
+}
+
+
+static void
+memory_presence(ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *channel,
+    const ngx_centrifugo_completion_t *done)
+{
+    size_t                             len;
+    u_char                            *p;
+    uint32_t                           size;
+    ngx_int_t                          rc;
+    ngx_centrifugo_buf_t               buf;
+    ngx_centrifugo_engine_result_t     result;
+    ngx_centrifugo_presence_cursor_t   cursor;
+
+    ngx_memzero(&buf, sizeof(ngx_centrifugo_buf_t));
+    ngx_memzero(&cursor, sizeof(ngx_centrifugo_presence_cursor_t));
+    ngx_memzero(&result, sizeof(ngx_centrifugo_engine_result_t));
+
+    do {
+        if (ngx_centrifugo_buf_reserve(&buf, MEMORY_READ) != NGX_OK) {
+            ngx_centrifugo_buf_free(&buf);
+            done->handler(done->handle, NGX_CENTRIFUGO_ENGINE_RETRY, NULL);
+            return;
+        }
+
+        rc = ngx_centrifugo_hub_presence_read(&hcf->hub, channel, &cursor,
+                                              buf.last, MEMORY_READ, &len);
+        if (rc != NGX_ERROR) {
+            buf.last += len;
+        }
+
+    } while (rc == NGX_AGAIN);
+
+    for (p = buf.start; p < buf.last; p += sizeof(uint32_t) + size) {
+        ngx_memcpy(&size, p, sizeof(uint32_t));
+        result.num_clients++;
+    }
+
+    result.presence.data = buf.start;
+    result.presence.len = ngx_centrifugo_buf_len(&buf);
+
+    done->handler(done->handle,
+                  rc == NGX_OK ? NGX_CENTRIFUGO_ENGINE_OK
+                               : NGX_CENTRIFUGO_ENGINE_UNAVAILABLE,
+                  &result);
+
+    ngx_centrifugo_buf_free(&buf);
+}
+
+
+static void
+memory_presence_stats(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_str_t *channel, const ngx_centrifugo_completion_t *done)
+{
+    uint64_t                          *users;
+    ngx_int_t                          rc;
+    ngx_uint_t                         i, n;
+    ngx_centrifugo_buf_t               buf;
+    ngx_centrifugo_engine_result_t     result;
+    ngx_centrifugo_presence_cursor_t   cursor;
+
+    ngx_memzero(&buf, sizeof(ngx_centrifugo_buf_t));
+    ngx_memzero(&cursor, sizeof(ngx_centrifugo_presence_cursor_t));
+    ngx_memzero(&result, sizeof(ngx_centrifugo_engine_result_t));
+
+    do {
+        if (ngx_centrifugo_buf_reserve(&buf, MEMORY_USERS * sizeof(uint64_t))
+            != NGX_OK)
+        {
+            ngx_centrifugo_buf_free(&buf);
+            done->handler(done->handle, NGX_CENTRIFUGO_ENGINE_RETRY, NULL);
+            return;
+        }
+
+        rc = ngx_centrifugo_hub_presence_users(&hcf->hub, channel, &cursor,
+                                               (uint64_t *) buf.last,
+                                               MEMORY_USERS, &n);
+        if (rc != NGX_ERROR) {
+            buf.last += n * sizeof(uint64_t);
+        }
+
+    } while (rc == NGX_AGAIN);
+
+    users = (uint64_t *) buf.start;
+    n = ngx_centrifugo_buf_len(&buf) / sizeof(uint64_t);
+
+    if (n) {
+        qsort(users, n, sizeof(uint64_t), memory_compare);
+    }
+
+    for (i = 0; i < n; i++) {
+        if (i == 0 || users[i] != users[i - 1]) {
+            result.num_users++;
+        }
+    }
+
+    result.num_clients = (uint32_t) n;
+
+    ngx_centrifugo_buf_free(&buf);
+
+    done->handler(done->handle,
+                  rc == NGX_OK ? NGX_CENTRIFUGO_ENGINE_OK
+                               : NGX_CENTRIFUGO_ENGINE_UNAVAILABLE,
+                  &result);
+}
+
+
+static int
+memory_compare(const void *one, const void *two)
+{
+    uint64_t  a, b;
+
+    a = *(const uint64_t *) one;
+    b = *(const uint64_t *) two;
+
+    return (a > b) - (a < b);
+}
+
+
+/* wall clock, ms */
+
+static uint64_t
+memory_now(void)
+{
+    ngx_time_t  *tp;
+
+    tp = ngx_timeofday();
+
+    return (uint64_t) tp->sec * 1000 + tp->msec;
 }

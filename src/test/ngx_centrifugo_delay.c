@@ -7,6 +7,14 @@
 #include "../client/ngx_centrifugo_worker.h"
 
 
+typedef enum {
+    DELAY_PUBLISH = 0,
+    DELAY_SUBSCRIBE,
+    DELAY_PRESENCE_ADD,
+    DELAY_PRESENCE,
+    DELAY_PRESENCE_STATS
+} delay_what_e;
+
 typedef struct {
     ngx_event_t                   event;
     ngx_queue_t                   link;
@@ -16,7 +24,9 @@ typedef struct {
     ngx_centrifugo_completion_t   done;
     ngx_centrifugo_verified_t     verified;
     ngx_centrifugo_token_kind_e   kind;
-    ngx_uint_t                    subscribe;
+    delay_what_e                  what;
+    ngx_centrifugo_presence_t     presence;
+    u_char                        client[16];
     ngx_str_t                     text;     /* channel or token */
     u_char                        bytes[1];
 } delay_t;
@@ -30,6 +40,20 @@ static void delay_publish(ngx_centrifugo_hub_conf_t *hcf,
 static void delay_subscribe(ngx_centrifugo_hub_conf_t *hcf,
     const ngx_str_t *channel, const ngx_centrifugo_completion_t *done);
 static void delay_unsubscribe(ngx_centrifugo_channel_t *channel);
+static void delay_presence_add(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_centrifugo_presence_t *presence,
+    const ngx_centrifugo_completion_t *done);
+static void delay_presence_remove(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_centrifugo_presence_t *presence);
+static void delay_announce(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_str_t *channel, ngx_centrifugo_entry_e type,
+    const ngx_str_t *info);
+static void delay_presence(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_str_t *channel, const ngx_centrifugo_completion_t *done);
+static void delay_presence_stats(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_str_t *channel, const ngx_centrifugo_completion_t *done);
+static void delay_named(ngx_centrifugo_hub_conf_t *hcf, delay_what_e what,
+    const ngx_str_t *channel, const ngx_centrifugo_completion_t *done);
 static void delay_unknown(const ngx_centrifugo_verified_t *done,
     const char *why);
 static delay_t *delay_add(ngx_msec_t delay, size_t size);
@@ -43,7 +67,12 @@ static const ngx_centrifugo_engine_t  delay_engine = {
     delay_exit_worker,
     delay_publish,
     delay_subscribe,
-    delay_unsubscribe
+    delay_unsubscribe,
+    delay_presence_add,
+    delay_presence_remove,
+    delay_announce,
+    delay_presence,
+    delay_presence_stats
 };
 
 static ngx_queue_t  delay_list;
@@ -133,6 +162,18 @@ static void
 delay_subscribe(ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *channel,
     const ngx_centrifugo_completion_t *done)
 {
+    delay_named(hcf, DELAY_SUBSCRIBE, channel, done);
+}
+
+
+/*
+ * An operation that takes the name of a channel only.
+ */
+
+static void
+delay_named(ngx_centrifugo_hub_conf_t *hcf, delay_what_e what,
+    const ngx_str_t *channel, const ngx_centrifugo_completion_t *done)
+{
     delay_t  *d;
 
     d = delay_add(hcf->test_engine_delay, channel->len);
@@ -143,8 +184,68 @@ delay_subscribe(ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *channel,
 
     d->hcf = hcf;
     d->done = *done;
-    d->subscribe = 1;
+    d->what = what;
     (void) delay_copy(d->bytes, &d->text, channel);
+}
+
+
+static void
+delay_presence_add(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_centrifugo_presence_t *presence,
+    const ngx_centrifugo_completion_t *done)
+{
+    u_char   *p;
+    delay_t  *d;
+
+    d = delay_add(hcf->test_engine_delay, presence->channel.len
+                                    + presence->user.len + presence->info.len);
+    if (d == NULL) {
+        done->handler(done->handle, NGX_CENTRIFUGO_ENGINE_RETRY, NULL);
+        return;
+    }
+
+    d->hcf = hcf;
+    d->done = *done;
+    d->what = DELAY_PRESENCE_ADD;
+    d->presence.flags = presence->flags;
+    d->presence.client = d->client;
+    ngx_memcpy(d->client, presence->client, sizeof(d->client));
+
+    p = delay_copy(d->bytes, &d->presence.channel, &presence->channel);
+    p = delay_copy(p, &d->presence.user, &presence->user);
+    (void) delay_copy(p, &d->presence.info, &presence->info);
+}
+
+
+static void
+delay_presence_remove(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_centrifugo_presence_t *presence)
+{
+    ngx_centrifugo_engine_memory.presence_remove(hcf, presence);
+}
+
+
+static void
+delay_announce(ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *channel,
+    ngx_centrifugo_entry_e type, const ngx_str_t *info)
+{
+    ngx_centrifugo_engine_memory.announce(hcf, channel, type, info);
+}
+
+
+static void
+delay_presence(ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *channel,
+    const ngx_centrifugo_completion_t *done)
+{
+    delay_named(hcf, DELAY_PRESENCE, channel, done);
+}
+
+
+static void
+delay_presence_stats(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_str_t *channel, const ngx_centrifugo_completion_t *done)
+{
+    delay_named(hcf, DELAY_PRESENCE_STATS, channel, done);
 }
 
 
@@ -240,8 +341,9 @@ delay_copy(u_char *p, ngx_str_t *dst, const ngx_str_t *src)
 static void
 delay_handler(ngx_event_t *ev)
 {
-    delay_t                 *d;
-    ngx_centrifugo_arena_t   arena;
+    delay_t                        *d;
+    ngx_centrifugo_arena_t          arena;
+    const ngx_centrifugo_engine_t  *engine;
 
     d = ev->data;
     ngx_queue_remove(&d->link);
@@ -252,13 +354,33 @@ delay_handler(ngx_event_t *ev)
                                    &d->verified);
         ngx_centrifugo_arena_free(&arena);
 
-    } else if (d->subscribe) {
-        ngx_centrifugo_engine_memory.subscribe(d->hcf, &d->text, &d->done);
-
     } else {
-        ngx_centrifugo_engine_memory.publish(d->hcf, &d->pub, &d->done);
+        engine = &ngx_centrifugo_engine_memory;
 
-        /* nobody else does it when the publisher is gone */
+        switch (d->what) {
+
+        case DELAY_PUBLISH:
+            engine->publish(d->hcf, &d->pub, &d->done);
+            break;
+
+        case DELAY_SUBSCRIBE:
+            engine->subscribe(d->hcf, &d->text, &d->done);
+            break;
+
+        case DELAY_PRESENCE_ADD:
+            engine->presence_add(d->hcf, &d->presence, &d->done);
+            break;
+
+        case DELAY_PRESENCE:
+            engine->presence(d->hcf, &d->text, &d->done);
+            break;
+
+        case DELAY_PRESENCE_STATS:
+            engine->presence_stats(d->hcf, &d->text, &d->done);
+            break;
+        }
+
+        /* nobody else does it when the one who asked is gone */
 
         ngx_centrifugo_worker_wake(d->hcf);
     }
