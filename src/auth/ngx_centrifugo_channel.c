@@ -39,6 +39,65 @@ ngx_centrifugo_channel_ascii(const ngx_str_t *channel)
 }
 
 
+void
+ngx_centrifugo_channel_rest(const ngx_str_t *channel, ngx_str_t *rest)
+{
+    u_char  *colon;
+
+    *rest = *channel;
+
+    colon = channel->len ? memchr(channel->data, ':', channel->len) : NULL;
+
+    if (colon) {
+        rest->data = colon + 1;
+        rest->len = channel->data + channel->len - rest->data;
+    }
+}
+
+
+ngx_uint_t
+ngx_centrifugo_channel_limited(const ngx_str_t *channel)
+{
+    return channel->len && memchr(channel->data, '#', channel->len) != NULL;
+}
+
+
+/*
+ * An empty list has one name, the anonymous user's: `chat:#` is his.
+ */
+
+ngx_uint_t
+ngx_centrifugo_channel_user(const ngx_str_t *channel, const ngx_str_t *user)
+{
+    u_char  *p, *start, *end;
+
+    if (!ngx_centrifugo_channel_limited(channel)) {
+        return 0;
+    }
+
+    end = channel->data + channel->len;
+
+    for (start = end; start[-1] != '#'; start--) { /* void */ }
+
+    for ( ;; ) {
+        p = (start < end) ? memchr(start, ',', end - start) : NULL;
+        p = p ? p : end;
+
+        if ((size_t) (p - start) == user->len
+            && (user->len == 0 || ngx_memcmp(start, user->data, user->len) == 0))
+        {
+            return 1;
+        }
+
+        if (p == end) {
+            return 0;
+        }
+
+        start = p + 1;
+    }
+}
+
+
 ngx_int_t
 ngx_centrifugo_namespace_valid(const ngx_str_t *name)
 {

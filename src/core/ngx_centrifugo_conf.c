@@ -236,7 +236,11 @@ conf_finish_hub(ngx_conf_t *cf, ngx_centrifugo_main_conf_t *mcf,
     ngx_conf_init_size_value(hcf->queue_max_size, 1024 * 1024);
 
     hcf->verifier.hmac_secret_key = hcf->token_hmac_secret_key;
-    hcf->verifier.check = ngx_centrifugo_token_check;
+    hcf->verifier.prefix = "token_";
+
+    if (ngx_centrifugo_verifier_prepare(cf, &hcf->verifier) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
 
 #if (NGX_CENTRIFUGO_TEST)
     ngx_centrifugo_test_init_hub(hcf);
