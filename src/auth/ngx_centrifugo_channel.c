@@ -84,7 +84,8 @@ ngx_centrifugo_channel_user(const ngx_str_t *channel, const ngx_str_t *user)
         p = p ? p : end;
 
         if ((size_t) (p - start) == user->len
-            && (user->len == 0 || ngx_memcmp(start, user->data, user->len) == 0))
+            && (user->len == 0
+                || ngx_memcmp(start, user->data, user->len) == 0))
         {
             return 1;
         }
