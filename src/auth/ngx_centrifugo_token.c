@@ -446,3 +446,18 @@ token_info(ngx_centrifugo_json_t *claims, ngx_centrifugo_arena_t *arena,
 
     return NULL;
 }
+
+
+ngx_int_t
+ngx_centrifugo_verifier_prepare(ngx_conf_t *cf,
+    ngx_centrifugo_verifier_t *verifier)
+{
+    verifier->check = ngx_centrifugo_token_check;
+    return NGX_OK;
+}
+
+
+void
+ngx_centrifugo_verifier_exit(ngx_centrifugo_verifier_t *verifier)
+{
+}

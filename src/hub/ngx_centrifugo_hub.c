@@ -301,6 +301,29 @@ ngx_centrifugo_hub_add(ngx_centrifugo_hub_t *hub,
 }
 
 
+ngx_int_t
+ngx_centrifugo_hub_rate(ngx_centrifugo_hub_t *hub, ngx_uint_t limit)
+{
+    uint64_t  now, full, next;
+
+    now = (uint64_t) ngx_current_msec * 1000;
+    full = __atomic_load_n(&hub->shm->rate, __ATOMIC_RELAXED);
+
+    do {
+        next = ngx_max(full, now) + 1000000 / limit;
+
+        if (next > now + 1000000) {
+            return NGX_DECLINED;
+        }
+
+    } while (!__atomic_compare_exchange_n(&hub->shm->rate, &full, next, 0,
+                                          __ATOMIC_RELAXED,
+                                          __ATOMIC_RELAXED));
+
+    return NGX_OK;
+}
+
+
 void
 ngx_centrifugo_hub_set(ngx_centrifugo_hub_t *hub,
     ngx_centrifugo_counter_e gauge, uint64_t n)
