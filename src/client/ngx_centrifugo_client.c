@@ -772,7 +772,8 @@ ngx_centrifugo_client_error(ngx_centrifugo_client_t *client, uint32_t id,
 
         ngx_centrifugo_client_unsubscribe_all(client);
         ngx_centrifugo_user_leave(client);
-        ngx_memzero(client->due, sizeof(client->due));
+        client->due[NGX_CENTRIFUGO_DUE_EXPIRE] = 0;
+        client->due[NGX_CENTRIFUGO_DUE_SUBSCRIPTION] = 0;
 
         ngx_centrifugo_timer_set(client, NGX_CENTRIFUGO_DUE_END,
                                  CLIENT_END_DELAY);

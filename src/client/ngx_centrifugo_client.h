@@ -375,6 +375,9 @@ void ngx_centrifugo_address_leave(ngx_centrifugo_hub_conf_t *hcf,
  */
 ngx_int_t ngx_centrifugo_user_resync(ngx_centrifugo_hub_conf_t *hcf);
 
+/* Frees the tables, when the worker exits. */
+void ngx_centrifugo_user_exit(ngx_centrifugo_hub_conf_t *hcf);
+
 
 /* src/client/ngx_centrifugo_permission.c */
 

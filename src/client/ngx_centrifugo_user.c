@@ -74,7 +74,11 @@ user_find(user_table_t *table, const ngx_str_t *name)
     ngx_str_t        key;
     ngx_str_node_t  *node;
 
-    key = *name;
+    /* an absent string has no address that memcmp() may see */
+
+    key.data = name->len ? name->data : (u_char *) "";
+    key.len = name->len;
+
     node = ngx_str_rbtree_lookup(&table->tree, &key,
                                  ngx_crc32_long(key.data, key.len));
 
@@ -236,6 +240,35 @@ ngx_centrifugo_user_resync(ngx_centrifugo_hub_conf_t *hcf)
 
     return (rc == NGX_OK) ? user_resync(hcf, NGX_CENTRIFUGO_TALLY_ADDRESS)
                           : rc;
+}
+
+
+void
+ngx_centrifugo_user_exit(ngx_centrifugo_hub_conf_t *hcf)
+{
+    ngx_uint_t     kind;
+    ngx_queue_t   *q;
+    user_table_t  *table;
+
+    for (kind = 0; kind < 2; kind++) {
+        table = hcf->users[kind];
+
+        if (table == NULL) {
+            continue;
+        }
+
+        if (table->mark.next) {
+            ngx_queue_remove(&table->mark);
+        }
+
+        while (!ngx_queue_empty(&table->list)) {
+            q = ngx_queue_head(&table->list);
+            user_free(table, ngx_queue_data(q, ngx_centrifugo_user_t, link));
+        }
+
+        free(table);
+        hcf->users[kind] = NULL;
+    }
 }
 
 
