@@ -71,22 +71,23 @@ ngx_centrifugo_channel_user(const ngx_centrifugo_channel_syntax_t *syntax,
 {
     u_char  *p, *end, *comma;
 
-    end = channel->data + channel->len;
-
-    for (p = end; p > channel->data && p[-1] != syntax->user_boundary; p--) {
-        /* void */
-    }
-
-    if (p == channel->data) {
+    if (!ngx_centrifugo_channel_limited(syntax, channel)) {
         return 0;
     }
+
+    end = channel->data + channel->len;
+
+    for (p = end; p[-1] != syntax->user_boundary; p--) { /* void */ }
+
+    /* an empty list has one name, the anonymous user's: `chat:#` is his */
 
     for ( ;; ) {
         comma = (p < end && syntax->user_separator)
                 ? memchr(p, (int) syntax->user_separator, end - p) : NULL;
 
         if ((size_t) ((comma ? comma : end) - p) == user->len
-            && ngx_memcmp(p, user->data, user->len) == 0)
+            && (user->len == 0
+                || ngx_memcmp(p, user->data, user->len) == 0))
         {
             return 1;
         }

@@ -9,6 +9,9 @@
 #define NOW  1700000000
 
 
+
+static const ngx_centrifugo_channel_syntax_t  syntax = { '$', ':', '#', ',' };
+
 static ngx_centrifugo_arena_t      arena;
 static ngx_centrifugo_verifier_t   verifier;
 
@@ -227,7 +230,7 @@ names(void)
 
     for (i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
         ch = S(t[i].ch);
-        ngx_centrifugo_channel_namespace(&ch, &ns);
+        ngx_centrifugo_channel_namespace(&syntax, &ch, &ns);
         CHECK(ns.len == strlen(t[i].ns)
               && memcmp(ns.data, t[i].ns, ns.len) == 0);
     }
