@@ -690,15 +690,18 @@ shard_repair(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n)
     }
 
     if (ngx_centrifugo_page_repair(shm, n) != NGX_OK
-        || shard_redo(shm, n) != NGX_OK
-        || ngx_centrifugo_shard_settle(shm, n) != NGX_OK)
+        || shard_redo(shm, n) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    /* it may have been freed, but not looked at whether its page is empty */
+    /* the item may have been freed, and its page not been given back */
 
-    return ngx_centrifugo_page_trim(shm, n, intent->item);
+    if (ngx_centrifugo_page_trim(shm, n, intent->item) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_centrifugo_shard_settle(shm, n);
 }
 
 
