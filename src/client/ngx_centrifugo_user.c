@@ -148,8 +148,8 @@ user_add(ngx_centrifugo_hub_conf_t *hcf, ngx_centrifugo_tally_e kind,
         }
     }
 
-    rc = ngx_centrifugo_hub_tally_set(&hcf->hub, kind, name, user->count + 1,
-                                      (uint32_t) limit);
+    rc = ngx_centrifugo_hub_tally_set(&hcf->hub, kind, &user->name.str,
+                                      user->count + 1, (uint32_t) limit);
     if (rc != NGX_OK) {
 
         if (user->count == 0) {
