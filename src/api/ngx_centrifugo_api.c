@@ -11,7 +11,7 @@ static void api_publish_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
     ngx_centrifugo_engine_result_t *result);
 static const ngx_centrifugo_error_t *api_publish_check(
     ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *channel,
-    const ngx_str_t *data);
+    const ngx_str_t *data, ngx_uint_t json);
 static void api_answered(ngx_centrifugo_api_job_t *job);
 static void api_destroy(ngx_centrifugo_api_job_t *job);
 
@@ -235,7 +235,7 @@ ngx_centrifugo_api_publish(ngx_centrifugo_api_command_t *cmd,
         item = &cmd->items[i];
         item->command = cmd;
         item->channel = channels[i];
-        item->error = api_publish_check(job->hcf, &channels[i], data);
+        item->error = api_publish_check(job->hcf, &channels[i], data, json);
 
         if (item->error) {
             ngx_log_error(NGX_LOG_INFO, job->log, 0,
@@ -260,17 +260,22 @@ ngx_centrifugo_api_publish(ngx_centrifugo_api_command_t *cmd,
 
 static const ngx_centrifugo_error_t *
 api_publish_check(ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *channel,
-    const ngx_str_t *data)
+    const ngx_str_t *data, ngx_uint_t json)
 {
+    ngx_centrifugo_channel_options_t  *options;
+
     if (channel->len == 0) {
         return &ngx_centrifugo_error_request;
     }
 
-    if (ngx_centrifugo_conf_channel(hcf, channel) == NULL) {
+    options = ngx_centrifugo_conf_channel(hcf, channel);
+
+    if (options == NULL) {
         return &ngx_centrifugo_error_channel;
     }
 
-    if (ngx_centrifugo_publication_check(hcf, data) != NGX_OK) {
+    if (ngx_centrifugo_publication_check(hcf, options, data, json) != NGX_OK)
+    {
         return &ngx_centrifugo_error_request;
     }
 

@@ -42,8 +42,20 @@ static void broker_delivered(broker_table_t *table);
 static void broker_overrun(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log);
 static ngx_int_t broker_resync(ngx_centrifugo_hub_conf_t *hcf,
     ngx_log_t *log);
+static void broker_no_room(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_str_t *what, ngx_log_t *log);
 static ngx_centrifugo_channel_t *broker_from(broker_table_t *table,
     uint64_t id);
+
+
+static const ngx_centrifugo_restore_t  *broker_restore;
+
+
+void
+ngx_centrifugo_broker_restore(const ngx_centrifugo_restore_t *restore)
+{
+    broker_restore = restore;
+}
 
 
 ngx_int_t
@@ -263,6 +275,20 @@ broker_next(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
     }
 
     ngx_memzero(&table->pub, sizeof(ngx_centrifugo_publication_t));
+    switch (entry->type) {
+
+    case NGX_CENTRIFUGO_ENTRY_JOIN:
+        table->pub.type = NGX_CENTRIFUGO_PUSH_JOIN;
+        break;
+
+    case NGX_CENTRIFUGO_ENTRY_LEAVE:
+        table->pub.type = NGX_CENTRIFUGO_PUSH_LEAVE;
+        break;
+
+    default:
+        table->pub.type = NGX_CENTRIFUGO_PUSH_PUBLICATION;
+    }
+
     table->pub.data = entry->data;
     table->pub.json = entry->json;
     table->pub.offset = entry->offset;
@@ -272,6 +298,12 @@ broker_next(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
            == NGX_OK)
     {
         table->pub.info = &table->info;
+    }
+
+    if (table->pub.info == NULL
+        && table->pub.type != NGX_CENTRIFUGO_PUSH_PUBLICATION)
+    {
+        return NGX_AGAIN;
     }
 
     /* the channel stays, even if it loses its last subscription meanwhile */
@@ -388,6 +420,18 @@ broker_resync(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
         /* an id beyond the limit was given in this walk */
 
         if (ch == NULL || ch->node.key >= table->walk_limit) {
+
+            rc = broker_restore ? broker_restore->rest(hcf) : NGX_OK;
+
+            if (rc == NGX_AGAIN) {
+                return NGX_AGAIN;
+            }
+
+            if (rc == NGX_ERROR) {
+                broker_no_room(hcf, &hcf->name, log);
+                return NGX_OK;
+            }
+
             if (ngx_centrifugo_hub_resync_end(hub) != NGX_OK) {
 
                 /* wiped again meanwhile, or a lock that is none any more */
@@ -410,14 +454,7 @@ broker_resync(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
              * has not ended its walk.
              */
 
-            ngx_log_error(NGX_LOG_ERR, log, 0,
-                          "centrifugo: no room in the zone of hub \"%V\" to "
-                          "put channel \"%V\" back, trying again",
-                          &hcf->name, &ch->name.str);
-
-            hub->walk = 0;
-            table->walk_failed = 1;
-            table->walk_again = ngx_current_msec + 1000;
+            broker_no_room(hcf, &ch->name.str, log);
 
             return NGX_OK;
         }
@@ -427,9 +464,31 @@ broker_resync(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
             ch->node.key = id;
             ngx_rbtree_insert(&table->by_id, &ch->node);
         }
+
+        if (rc == NGX_OK && broker_restore) {
+            broker_restore->channel(ch);
+        }
     }
 
     return NGX_AGAIN;
+}
+
+
+static void
+broker_no_room(ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *what,
+    ngx_log_t *log)
+{
+    broker_table_t  *table;
+
+    ngx_log_error(NGX_LOG_ERR, log, 0,
+                  "centrifugo: no room in the zone of hub \"%V\" to put "
+                  "\"%V\" back, trying again", &hcf->name, what);
+
+    table = hcf->channels;
+
+    hcf->hub.walk = 0;
+    table->walk_failed = 1;
+    table->walk_again = ngx_current_msec + 1000;
 }
 
 

@@ -124,6 +124,19 @@ extern const ngx_centrifugo_engine_t  ngx_centrifugo_engine_memory;
     ((const ngx_centrifugo_engine_t *) (hcf)->engine)
 
 
+/*
+ * What the client layer does after a shard was wiped, when a channel is back
+ * (its presence), and when all are (users): NGX_OK; NGX_AGAIN: call again;
+ * NGX_ERROR: no room, all of it later again.
+ */
+typedef struct {
+    void                       (*channel)(ngx_centrifugo_channel_t *channel);
+    ngx_int_t                  (*rest)(ngx_centrifugo_hub_conf_t *hcf);
+} ngx_centrifugo_restore_t;
+
+/* Set once, at the worker's start. */
+void ngx_centrifugo_broker_restore(const ngx_centrifugo_restore_t *restore);
+
 /* Prepares the table of channels and the engine of a hub in this worker. */
 ngx_int_t ngx_centrifugo_broker_init(ngx_centrifugo_hub_conf_t *hcf);
 void ngx_centrifugo_broker_exit(ngx_centrifugo_hub_conf_t *hcf);

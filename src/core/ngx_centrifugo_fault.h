@@ -21,6 +21,12 @@
     X(LIST_LINK)    X(LIST_UNLINK)   X(LIST_STORED)                          \
     X(SHARD_LOCKED) X(RECORD_LINK)   X(RECORD_LINKED)                        \
     X(RECORD_UNLINK) X(RECORD_UNLINKED) X(MASK_SET) X(MASK_CLEAR)            \
+    X(CHAIN_ITEM)   X(CHAIN_PUSHED)  X(CHAIN_FREE)   X(CHAIN_FREED)          \
+    X(PRESENCE_FILLED) X(PRESENCE_ENTER) X(PRESENCE_JOINED)                  \
+    X(PRESENCE_LINKED) X(PRESENCE_COUNTED) X(PRESENCE_SWAPPED)               \
+    X(PRESENCE_LEAVE) X(PRESENCE_LEFT) X(PRESENCE_UNLINKED)                  \
+    X(PRESENCE_GONE) X(PRESENCE_DROP) X(PRESENCE_READ)                       \
+    X(TALLY_NEW)    X(TALLY_SET)     X(TALLY_REMOVE)                         \
     X(WIPE_BEGUN)   X(WIPE_MARKED)   X(WIPE_EMPTY)                           \
     X(RING_LOCKED)  X(RING_TAIL)     X(RING_WRITTEN) X(LOG_INTEREST)         \
     X(RING_COMMIT)  X(RING_LOGGED)   X(BELL_PENDING)                         \

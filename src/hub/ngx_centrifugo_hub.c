@@ -7,9 +7,12 @@
 #include <sys/random.h>
 
 
-#define HUB_REAP_ITEMS  256
+#define HUB_REAP_ITEMS  256     /* of one section */
+#define HUB_REAP_PARTS  16      /* sections of one call */
 
 
+static ngx_uint_t hub_reap_part(ngx_centrifugo_hub_t *hub, ngx_uint_t slot,
+    uint64_t *cursor);
 static ngx_uint_t hub_locate(ngx_centrifugo_hub_shm_t *shm,
     const ngx_str_t *channel, uint64_t *hash);
 static void hub_lock_stat(ngx_centrifugo_hub_stat_t *stat, ngx_uint_t n,
@@ -210,7 +213,7 @@ ngx_centrifugo_hub_leave(ngx_centrifugo_hub_t *hub, const ngx_str_t *channel)
     rec = ngx_centrifugo_shard_find(hub, n, hash, channel);
 
     if (rec != NULL) {
-        (void) ngx_centrifugo_shard_clear(hub, n, rec, hub->slot);
+        ngx_centrifugo_shard_clear(hub, n, rec, hub->slot);
     }
 
     ngx_centrifugo_shard_unlock(hub, n);
@@ -221,8 +224,7 @@ ngx_int_t
 ngx_centrifugo_hub_reap(ngx_centrifugo_hub_t *hub, ngx_uint_t slot,
     uint64_t *cursor)
 {
-    ngx_uint_t                 i, n, items, bucket;
-    ngx_centrifugo_shard_t    *shard;
+    ngx_uint_t                 i, parts;
     ngx_centrifugo_hub_shm_t  *shm;
     ngx_centrifugo_member_t   *m;
 
@@ -239,38 +241,11 @@ ngx_centrifugo_hub_reap(ngx_centrifugo_hub_t *hub, ngx_uint_t slot,
         ngx_centrifugo_control_leave(hub, slot);
     }
 
-    n = (ngx_uint_t) (*cursor / shm->buckets);
-    bucket = (ngx_uint_t) (*cursor % shm->buckets);
+    for (parts = 0; *cursor < (uint64_t) shm->shards * shm->buckets; parts++) {
 
-    if (n < shm->shards) {
-
-        if (ngx_centrifugo_shard_lock(hub, n) != NGX_OK) {
-
-            /* a damaged shard is passed over */
-
-            *cursor = (uint64_t) (n + 1) * shm->buckets;
+        if (parts == HUB_REAP_PARTS || hub_reap_part(hub, slot, cursor)) {
             return NGX_AGAIN;
         }
-
-        for (items = 0;
-             bucket < shm->buckets && items < HUB_REAP_ITEMS;
-             bucket++)
-        {
-            items += 1 + ngx_centrifugo_shard_reap(hub, n, bucket, slot);
-        }
-
-        if (bucket == shm->buckets) {
-            shard = hub_shard(shm, n);
-            intent_store(&shard->resync[slot / 64],
-                         shard->resync[slot / 64] & ~(1ULL << (slot % 64)));
-        }
-
-        NGX_CENTRIFUGO_POINT(REAP_SHARD);
-        ngx_centrifugo_shard_unlock(hub, n);
-
-        *cursor = (uint64_t) n * shm->buckets + bucket;
-
-        return NGX_AGAIN;
     }
 
     m = hub_member(shm, slot);
@@ -282,6 +257,68 @@ ngx_centrifugo_hub_reap(ngx_centrifugo_hub_t *hub, ngx_uint_t slot,
     NGX_CENTRIFUGO_POINT(REAP_DONE);
 
     return NGX_OK;
+}
+
+
+/*
+ * One section of it: many items, or one entry of presence, as its leave goes
+ * into the log.  Returns 1 when it has done enough for one call.
+ */
+
+static ngx_uint_t
+hub_reap_part(ngx_centrifugo_hub_t *hub, ngx_uint_t slot, uint64_t *cursor)
+{
+    ngx_int_t                  rc;
+    ngx_uint_t                 n, items, bucket;
+    ngx_centrifugo_shard_t    *shard;
+    ngx_centrifugo_hub_shm_t  *shm;
+
+    shm = hub->shm;
+    n = (ngx_uint_t) (*cursor / shm->buckets);
+    bucket = (ngx_uint_t) (*cursor % shm->buckets);
+
+    if (ngx_centrifugo_shard_lock(hub, n) != NGX_OK) {
+
+        /* a damaged shard is passed over */
+
+        *cursor = (uint64_t) (n + 1) * shm->buckets;
+        return 1;
+    }
+
+    rc = NGX_OK;
+    items = 0;
+
+    while (bucket < shm->buckets && items < HUB_REAP_ITEMS) {
+        items++;
+        rc = ngx_centrifugo_shard_reap(hub, n, bucket, slot, &items);
+
+        if (rc == NGX_AGAIN) {
+            break;
+        }
+
+        if (rc == NGX_ERROR) {
+
+            /* a wiped one is passed over, too: nothing is in it */
+
+            bucket = shm->buckets;
+            break;
+        }
+
+        bucket++;
+    }
+
+    if (bucket == shm->buckets) {
+        shard = hub_shard(shm, n);
+        intent_store(&shard->resync[slot / 64],
+                     shard->resync[slot / 64] & ~(1ULL << (slot % 64)));
+    }
+
+    NGX_CENTRIFUGO_POINT(REAP_SHARD);
+    ngx_centrifugo_shard_unlock(hub, n);
+
+    *cursor = (uint64_t) n * shm->buckets + bucket;
+
+    return rc != NGX_AGAIN;
 }
 
 
@@ -298,6 +335,29 @@ ngx_centrifugo_hub_add(ngx_centrifugo_hub_t *hub,
     p = &hub_member(hub->shm, hub->slot)->counters[counter];
 
     __atomic_store_n(p, *p + n, __ATOMIC_RELAXED);
+}
+
+
+ngx_int_t
+ngx_centrifugo_hub_rate(ngx_centrifugo_hub_t *hub, ngx_uint_t limit)
+{
+    uint64_t  now, full, next;
+
+    now = (uint64_t) ngx_current_msec * 1000;
+    full = __atomic_load_n(&hub->shm->rate, __ATOMIC_RELAXED);
+
+    do {
+        next = ngx_max(full, now) + 1000000 / limit;
+
+        if (next > now + 1000000) {
+            return NGX_DECLINED;
+        }
+
+    } while (!__atomic_compare_exchange_n(&hub->shm->rate, &full, next, 0,
+                                          __ATOMIC_RELAXED,
+                                          __ATOMIC_RELAXED));
+
+    return NGX_OK;
 }
 
 
@@ -367,7 +427,12 @@ ngx_centrifugo_hub_stat(ngx_centrifugo_hub_t *hub,
     for (i = 0; i < shm->shards; i++) {
         shard = hub_shard(shm, i);
 
-        stat->channels += __atomic_load_n(&shard->channels, __ATOMIC_RELAXED);
+        stat->channels += __atomic_load_n(&shard->counts.channels,
+                                          __ATOMIC_RELAXED);
+        stat->presence += __atomic_load_n(&shard->counts.presence,
+                                          __ATOMIC_RELAXED);
+        stat->users += __atomic_load_n(&shard->counts.users,
+                                       __ATOMIC_RELAXED);
         stat->repairs[0] += shard->repairs;
         stat->wipes += shard->wipes;
 
@@ -466,5 +531,5 @@ hub_locate(ngx_centrifugo_hub_shm_t *shm, const ngx_str_t *channel,
 {
     *hash = ngx_centrifugo_hash(shm->seed, channel->data, channel->len);
 
-    return (ngx_uint_t) (*hash & (shm->shards - 1));
+    return hub_shard_of(shm, *hash);
 }

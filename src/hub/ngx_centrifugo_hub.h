@@ -54,7 +54,7 @@ typedef enum {
     NGX_CENTRIFUGO_COUNT_LOG_LOST,
     NGX_CENTRIFUGO_COUNT_WAKES,
     NGX_CENTRIFUGO_COUNT_DISCONNECTS,               /* one for each code */
-    NGX_CENTRIFUGO_COUNT_N = NGX_CENTRIFUGO_COUNT_DISCONNECTS + 16
+    NGX_CENTRIFUGO_COUNT_N = NGX_CENTRIFUGO_COUNT_DISCONNECTS + 24
 } ngx_centrifugo_counter_e;
 
 typedef struct ngx_centrifugo_hub_shm_s  ngx_centrifugo_hub_shm_t;
@@ -404,6 +404,13 @@ void ngx_centrifugo_hub_members(ngx_centrifugo_hub_t *hub, uint64_t *mask);
 /* Adds to a counter or gauge of this worker's slot; no slot: does nothing. */
 void ngx_centrifugo_hub_add(ngx_centrifugo_hub_t *hub,
     ngx_centrifugo_counter_e counter, int64_t n);
+
+/*
+ * A token bucket of all workers: `limit` events a second, as many at once.
+ * NGX_OK or NGX_DECLINED.
+ */
+ngx_int_t ngx_centrifugo_hub_rate(ngx_centrifugo_hub_t *hub,
+    ngx_uint_t limit);
 
 /* Sets a gauge of this worker's slot; no slot: does nothing. */
 void ngx_centrifugo_hub_set(ngx_centrifugo_hub_t *hub,

@@ -13,7 +13,7 @@
 
 
 #define NGX_CENTRIFUGO_HUB_MAGIC     0x6e67785f63665f68ULL
-#define NGX_CENTRIFUGO_HUB_VERSION   2
+#define NGX_CENTRIFUGO_HUB_VERSION   3
 
 #define NGX_CENTRIFUGO_CLASSES       8
 #define NGX_CENTRIFUGO_RING_UNIT     64     /* sizes of entries and pads */
@@ -21,9 +21,14 @@
 /* intent.state: what a dead holder of the shard's lock was about to do */
 #define NGX_CENTRIFUGO_INTENT_NONE   0
 #define NGX_CENTRIFUGO_INTENT_NODE   1      /* took an item, not linked yet */
-#define NGX_CENTRIFUGO_INTENT_LINK   2      /* links a filled channel record */
-#define NGX_CENTRIFUGO_INTENT_UNLINK 3      /* removes a channel record */
+#define NGX_CENTRIFUGO_INTENT_LINK   2      /* links a filled record */
+#define NGX_CENTRIFUGO_INTENT_UNLINK 3      /* removes a record */
 #define NGX_CENTRIFUGO_INTENT_WIPE   4      /* empties the shard */
+#define NGX_CENTRIFUGO_INTENT_FREE   5      /* frees the head of `chain` */
+#define NGX_CENTRIFUGO_INTENT_ENTER  6      /* of presence: once `logged` the
+                                               entry is in, else it never was */
+#define NGX_CENTRIFUGO_INTENT_LEAVE  7      /* once `logged` it is gone, else
+                                               it stays */
 
 /* intent.list: what it was about to do to a class's list of pages */
 #define NGX_CENTRIFUGO_LIST_NONE     0
@@ -46,22 +51,84 @@
 typedef uint32_t  ngx_centrifugo_ref_t;
 
 
+/* item.type; what is free has none */
+#define NGX_CENTRIFUGO_ITEM_FREE     0
+#define NGX_CENTRIFUGO_ITEM_CHANNEL  1      /* these three are records: what
+                                               buckets hold */
+#define NGX_CENTRIFUGO_ITEM_PRESENCE 2
+#define NGX_CENTRIFUGO_ITEM_TALLY    3
+#define NGX_CENTRIFUGO_ITEM_CHAIN    4      /* bytes of something longer */
+
+/* how each item begins */
 typedef struct {
-    ngx_centrifugo_ref_t      next;         /* in the bucket, or free list */
-    uint32_t                  hash;
+    ngx_centrifugo_ref_t      next;         /* in the bucket, the chain, or
+                                               the page's free list */
+    uint16_t                  len;          /* of name, info, key or bytes */
+    uint8_t                   class;
+    uint8_t                   type;
+    uint32_t                  hash;         /* of records */
+} ngx_centrifugo_item_t;
+
+/*
+ * A channel.  It is there while a worker has subscribers or somebody is
+ * present.
+ */
+typedef struct {
+    ngx_centrifugo_item_t     item;
+    ngx_centrifugo_ref_t      presence;     /* the newest entry */
     uint64_t                  id;
-    uint16_t                  name_len;
-    uint16_t                  class;
+    uint32_t                  entries;      /* of presence */
     uint32_t                  unused;
     uint64_t                  mask[1];      /* of shm->mask_words; then name */
 } ngx_centrifugo_record_t;
+
+/*
+ * A client in a channel, in the channel's shard and list.  What of its info
+ * does not fit here is in a chain.
+ */
+typedef struct {
+    ngx_centrifugo_item_t     item;         /* len: of all info */
+    ngx_centrifugo_ref_t      channel;
+    ngx_centrifugo_ref_t      newer;
+    ngx_centrifugo_ref_t      older;
+    ngx_centrifugo_ref_t      rest;         /* of info */
+    uint16_t                  slot;         /* whose client it is */
+    uint16_t                  flags;
+    uint64_t                  seq;          /* less than that of `newer` */
+    uint64_t                  user;         /* hash */
+    u_char                    client[16];
+    u_char                    info[];
+} ngx_centrifugo_entrant_t;
+
+/* how many clients of a key a worker has; all of a key are in one bucket */
+typedef struct {
+    ngx_centrifugo_item_t     item;
+    uint32_t                  count;
+    uint16_t                  slot;
+    uint16_t                  kind;
+    u_char                    key[];
+} ngx_centrifugo_tally_t;
+
+typedef struct {
+    ngx_centrifugo_item_t     item;
+    u_char                    data[];
+} ngx_centrifugo_chain_t;
+
+/* of a shard */
+typedef struct {
+    uint64_t                  records;      /* of all types: what a walk of
+                                               them is bound by */
+    uint64_t                  channels;
+    uint64_t                  presence;
+    uint64_t                  users;        /* different ones */
+} ngx_centrifugo_counts_t;
 
 typedef struct {
     uint32_t                  state;
     uint32_t                  class;
     ngx_centrifugo_ref_t      item;
     uint32_t                  bucket;
-    uint64_t                  channels;     /* the new, absolute counts */
+    ngx_centrifugo_counts_t   counts;       /* the new, absolute ones */
     uint64_t                  used;
     uint32_t                  moving;       /* page + 1, gets or loses its
                                                owner */
@@ -71,13 +138,19 @@ typedef struct {
     uint32_t                  list_prev;
     uint32_t                  list_next;
     uint32_t                  logged;
-    uint32_t                  unused;
+    uint32_t                  entries;      /* of the channel, like counts */
+    ngx_centrifugo_ref_t      next;         /* what the item will point to */
+    ngx_centrifugo_ref_t      old;          /* what it replaces */
+    ngx_centrifugo_ref_t      chain;        /* items that are nobody's, freed
+                                               when the state is NONE */
+    ngx_centrifugo_ref_t      drop;         /* after them: a channel that may
+                                               be nobody's now */
 } ngx_centrifugo_intent_t;
 
 typedef struct {
     ngx_centrifugo_lock_t     lock;
     ngx_centrifugo_intent_t   intent;
-    uint64_t                  channels;
+    ngx_centrifugo_counts_t   counts;
     uint64_t                  repairs;
     uint64_t                  wipes;
     uint32_t                  generation;   /* + 1 with each wipe */
@@ -164,11 +237,14 @@ struct ngx_centrifugo_hub_shm_s {
     uint64_t                  pages_at;
 
     uint64_t                  next_id;      /* of channels */
+    uint64_t                  next_seq;     /* of entries of presence */
     ngx_centrifugo_lock_t     pages_lock;
     uint64_t                  pages_used;   /* recounted by a repair */
     uint64_t                  pages_repairs;
     uint32_t                  page_hint;    /* word of the bitmap */
     uint32_t                  replaced;     /* a reload made another zone */
+    uint64_t                  rate;         /* when the bucket of connections
+                                               is full again, monotonic us */
 
     ngx_centrifugo_ring_t     log;
     ngx_centrifugo_ring_t     control;
@@ -207,8 +283,26 @@ typedef struct {
 #define NGX_CENTRIFUGO_RING_CONTROL     3
 
 #define NGX_CENTRIFUGO_LOG_JSON         1       /* flags: data is JSON */
+#define NGX_CENTRIFUGO_LOG_TYPE         1       /* the bits from here on are
+                                                   the entry's type */
+
+/* what is in a zone has the same size in every build */
+
+#define hub_size(name, is)  typedef char  hub_size_##name[(is) ? 1 : -1]
+
+hub_size(item, sizeof(ngx_centrifugo_item_t) == 12);
+hub_size(record, offsetof(ngx_centrifugo_record_t, mask) == 32);
+hub_size(entrant, sizeof(ngx_centrifugo_entrant_t) == 64);
+hub_size(tally, sizeof(ngx_centrifugo_tally_t) == 20);
+hub_size(counts, sizeof(ngx_centrifugo_counts_t) == 32);
+hub_size(intent, sizeof(ngx_centrifugo_intent_t) == 104);
+hub_size(page, sizeof(ngx_centrifugo_page_t) == 32);
+hub_size(ring, sizeof(ngx_centrifugo_ring_header_t) == 16);
+hub_size(member, sizeof(ngx_centrifugo_member_t) % 64 == 0);
 
 
+#define hub_ref(shm, p)                                                      \
+    ((ngx_centrifugo_ref_t) (((u_char *) (p) - (u_char *) (shm)) / 16))
 #define hub_at(shm, offset)  ((void *) ((u_char *) (shm) + (offset)))
 #define hub_member(shm, n)                                                   \
     ((ngx_centrifugo_member_t *) hub_at(shm, (shm)->members_at) + (n))
@@ -228,6 +322,13 @@ typedef struct {
 void *ngx_centrifugo_page_item(ngx_centrifugo_hub_shm_t *shm,
     ngx_centrifugo_ref_t ref, size_t *room);
 
+/*
+ * 1 when an item of a page of this shard begins there: for a reference that
+ * may be old.
+ */
+ngx_uint_t ngx_centrifugo_page_holds(ngx_centrifugo_hub_shm_t *shm,
+    ngx_uint_t shard, ngx_centrifugo_ref_t ref);
+
 /* The class for items of `size` bytes; NGX_CENTRIFUGO_CLASSES: too large. */
 ngx_uint_t ngx_centrifugo_page_class(size_t size);
 size_t ngx_centrifugo_page_class_size(ngx_uint_t class);
@@ -236,8 +337,9 @@ size_t ngx_centrifugo_page_class_size(ngx_uint_t class);
  * Within the shard's lock.  take: a free item, named in the intent, whose
  * state is NODE from then on.  NGX_DECLINED: no page is left; NGX_ERROR: the
  * shard is damaged.  put: frees the item, which the intent names; may be done
- * again after a kill.  trim: gives the item's page back when nothing in it is
- * in use and the class has another; the intent's state is NONE by then.
+ * again after a kill.  trim: gives the item's page back when it is the shard's,
+ * nothing in it is in use and the class has another; the intent's state is NONE
+ * by then.
  */
 ngx_int_t ngx_centrifugo_page_take(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t shard, ngx_uint_t class, ngx_centrifugo_ref_t *ref);
@@ -258,7 +360,7 @@ void ngx_centrifugo_page_drop(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t shard);
 
 
-/* shard.c: channel records */
+/* shard.c: records, and what is begun and must be ended */
 
 /*
  * Takes a shard's lock, repairs what a dead holder left, and notes in the hub
@@ -274,11 +376,16 @@ void ngx_centrifugo_shard_unlock(ngx_centrifugo_hub_t *hub, ngx_uint_t n);
  */
 void ngx_centrifugo_shard_wipe(ngx_centrifugo_hub_t *hub, ngx_uint_t n);
 
+/* The shard of a hash, and in it the bucket. */
+#define hub_shard_of(shm, hash)   ((ngx_uint_t) ((hash) & ((shm)->shards - 1)))
+#define hub_bucket_of(shm, hash)                                             \
+    ((uint32_t) ((hash) >> 32) & ((shm)->buckets - 1))
+
 /*
  * Within the shard's lock.  `hash` is of the whole name.  find: the record or
  * NULL; create: a new record with the bit of this worker set, NULL when there
  * is no page left; clear: takes the bit of `slot` back, and the record out
- * when it was the last one, returns 1 if it did.
+ * when nothing else keeps it.
  */
 ngx_centrifugo_record_t *ngx_centrifugo_shard_find(
     ngx_centrifugo_hub_t *hub, ngx_uint_t n, uint64_t hash,
@@ -286,15 +393,99 @@ ngx_centrifugo_record_t *ngx_centrifugo_shard_find(
 ngx_centrifugo_record_t *ngx_centrifugo_shard_create(
     ngx_centrifugo_hub_t *hub, ngx_uint_t n, uint64_t hash,
     const ngx_str_t *name);
-ngx_uint_t ngx_centrifugo_shard_clear(ngx_centrifugo_hub_t *hub,
-    ngx_uint_t n, ngx_centrifugo_record_t *rec, ngx_uint_t slot);
+void ngx_centrifugo_shard_clear(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    ngx_centrifugo_record_t *rec, ngx_uint_t slot);
 
 /*
- * Clears the bits of `slot` in the records of one bucket.  Returns how many
- * records it looked at.
+ * The item of a reference when it is of that type and all of it is there, else
+ * NULL.
  */
-ngx_uint_t ngx_centrifugo_shard_reap(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
-    ngx_uint_t bucket, ngx_uint_t slot);
+void *ngx_centrifugo_shard_item(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_ref_t ref, ngx_uint_t type);
+
+/*
+ * For the types' own files, within the shard's lock.  take: a new item of that
+ * type, the intent's state is NODE from then on, *item is filled by the caller;
+ * NGX_DECLINED: no page is left; NGX_ERROR: the shard was damaged and is
+ * wiped.  link: puts it into its bucket; unlink: takes a record out and frees
+ * it; before either the new counts are set in the intent.  detach: only takes
+ * the intent's item out of its bucket, may be done again; counts: stores those
+ * of the intent; settle: frees what the intent says is nobody's, when its
+ * state is NONE.
+ */
+ngx_int_t ngx_centrifugo_shard_take(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    size_t size, ngx_uint_t type, ngx_centrifugo_item_t **item);
+void ngx_centrifugo_shard_link(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    ngx_centrifugo_item_t *item, uint64_t hash);
+void ngx_centrifugo_shard_unlink(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    ngx_centrifugo_item_t *item, uint64_t hash);
+ngx_int_t ngx_centrifugo_shard_detach(ngx_centrifugo_hub_shm_t *shm,
+    ngx_uint_t n, ngx_centrifugo_ref_t ref, ngx_centrifugo_ref_t next);
+void ngx_centrifugo_shard_counts(ngx_centrifugo_shard_t *shard);
+ngx_int_t ngx_centrifugo_shard_settle(ngx_centrifugo_hub_shm_t *shm,
+    ngx_uint_t n);
+
+/*
+ * Takes out what belongs to `slot` in one bucket, but at most one entry of
+ * presence.  NGX_OK: nothing of it is left there; NGX_AGAIN: call again, in a
+ * section of its own; NGX_ERROR: the shard is damaged.  Adds to *items how
+ * many it looked at.
+ */
+ngx_int_t ngx_centrifugo_shard_reap(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    ngx_uint_t bucket, ngx_uint_t slot, ngx_uint_t *items);
+
+
+/*
+ * chain.c: bytes that one item can't hold.  Within the shard's lock; what is
+ * built hangs on intent.chain until its owner is linked.
+ */
+
+#define NGX_CENTRIFUGO_ITEM_MAX  2032
+
+/*
+ * build: stores the bytes of the parts behind the first `skip`; NGX_DECLINED:
+ * no page is left; NGX_ERROR: the shard was damaged and is wiped.  push: hangs
+ * the item just taken and filled before what hangs there.  gather: copies
+ * `len` bytes of the parts from `skip` on.  copy: reads `len` bytes of a
+ * chain, NGX_ERROR: it is damaged.
+ */
+ngx_int_t ngx_centrifugo_chain_build(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    const ngx_str_t *parts, ngx_uint_t nparts, size_t skip);
+void ngx_centrifugo_chain_push(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
+    ngx_centrifugo_item_t *item);
+void ngx_centrifugo_chain_gather(u_char *dst, const ngx_str_t *parts,
+    ngx_uint_t nparts, size_t skip, size_t len);
+ngx_int_t ngx_centrifugo_chain_copy(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_ref_t ref, u_char *dst, size_t len);
+
+/*
+ * free: the head of intent.chain, the rest hangs there.  node, freed: what a
+ * repair does in the states NODE and FREE.
+ */
+ngx_int_t ngx_centrifugo_chain_free(ngx_centrifugo_hub_shm_t *shm,
+    ngx_uint_t n);
+ngx_int_t ngx_centrifugo_chain_freed(ngx_centrifugo_hub_shm_t *shm,
+    ngx_uint_t n);
+ngx_int_t ngx_centrifugo_chain_node(ngx_centrifugo_hub_shm_t *shm,
+    ngx_uint_t n);
+
+
+/*
+ * presence.c, within the shard's lock.  leave: takes an entry out and appends
+ * the leave, NGX_ERROR: it stays, or the shard was wiped.  entered, left: end
+ * what is committed, may be done again.
+ */
+ngx_int_t ngx_centrifugo_presence_leave(ngx_centrifugo_hub_t *hub,
+    ngx_uint_t n, ngx_centrifugo_entrant_t *entrant, uint64_t time);
+ngx_int_t ngx_centrifugo_presence_entered(ngx_centrifugo_hub_shm_t *shm,
+    ngx_uint_t n);
+ngx_int_t ngx_centrifugo_presence_left(ngx_centrifugo_hub_shm_t *shm,
+    ngx_uint_t n);
+
+
+/* tally.c: takes a record out, within the shard's lock. */
+void ngx_centrifugo_tally_remove(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    ngx_centrifugo_tally_t *tally);
 
 
 /* ring.c: what log and control ring have in common */
@@ -357,8 +548,8 @@ ngx_int_t ngx_centrifugo_ring_header(ngx_centrifugo_hub_shm_t *shm,
 /* log.c */
 
 /*
- * Appends a publication to the log, within the shard's lock: for the slots of
- * the record's mask (NULL: none) and those that have not yet resynced after a
+ * Appends an entry to the log, within the shard's lock: for the slots of the
+ * record's mask (NULL: none) and those that have not yet resynced after a
  * wipe; hub->ring gets these slots' bits.  NGX_OK; NGX_DECLINED: for nobody;
  * NGX_ERROR: damaged.
  */

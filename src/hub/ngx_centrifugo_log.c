@@ -1,5 +1,5 @@
 /*
- * The broadcast log: publishers of all workers append to it, every worker
+ * The broadcast log: all workers append to it, every worker
  * reads what it has subscribers for.  Nobody waits for a reader.
  */
 
@@ -16,6 +16,8 @@ static void log_done(ngx_centrifugo_hub_t *hub, uint64_t pos);
 
 
 #define LOG_PASS  1024          /* unwanted entries looked at in one call */
+
+#define log_type(h)  ((h)->ring.flags >> NGX_CENTRIFUGO_LOG_TYPE)
 
 
 size_t
@@ -180,6 +182,7 @@ ngx_centrifugo_hub_read(ngx_centrifugo_hub_t *hub,
         }
 
         if (h.ring.type != NGX_CENTRIFUGO_RING_PUBLICATION
+            || log_type(&h) > NGX_CENTRIFUGO_ENTRY_LEAVE
             || sizeof(h) + (uint64_t) h.name_len + h.info_len + h.data_len
                > h.ring.length)
         {
@@ -267,6 +270,7 @@ log_entry(ngx_centrifugo_hub_t *hub, ngx_centrifugo_log_header_t *h,
     }
 
     entry->pos = h->ring.pos;
+    entry->type = log_type(h);
     entry->channel = h->channel;
     entry->offset = h->offset;
     entry->time = h->time;

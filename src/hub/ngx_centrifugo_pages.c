@@ -76,6 +76,29 @@ ngx_centrifugo_page_item(ngx_centrifugo_hub_shm_t *shm,
 
 
 ngx_uint_t
+ngx_centrifugo_page_holds(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
+    ngx_centrifugo_ref_t ref)
+{
+    size_t                  room, at;
+    ngx_uint_t              page;
+    ngx_centrifugo_page_t  *p;
+
+    if (ngx_centrifugo_page_item(shm, ref, &room) == NULL) {
+        return 0;
+    }
+
+    page = page_of(shm, ref);
+    p = page_at(shm, page);
+    at = NGX_CENTRIFUGO_PAGE - sizeof(ngx_centrifugo_page_t) - room;
+
+    return *page_owner(shm, page) == n + 1
+           && p->class < NGX_CENTRIFUGO_CLASSES
+           && at % page_sizes[p->class] == 0
+           && at / page_sizes[p->class] < page_room(p->class);
+}
+
+
+ngx_uint_t
 ngx_centrifugo_page_class(size_t size)
 {
     ngx_uint_t  class;
@@ -106,7 +129,7 @@ ngx_centrifugo_page_take(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
     ngx_uint_t                page;
     ngx_centrifugo_page_t    *p;
     ngx_centrifugo_shard_t   *shard;
-    ngx_centrifugo_record_t  *item;
+    ngx_centrifugo_item_t    *item;
 
     shard = hub_shard(shm, n);
 
@@ -157,7 +180,7 @@ ngx_centrifugo_page_put(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
     size_t                    room;
     ngx_uint_t                page;
     ngx_centrifugo_page_t    *p;
-    ngx_centrifugo_record_t  *item;
+    ngx_centrifugo_item_t    *item;
 
     item = ngx_centrifugo_page_item(shm, ref, &room);
 
@@ -173,6 +196,10 @@ ngx_centrifugo_page_put(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
     }
 
     if (p->free != ref) {
+
+        /* who remembers a reference looks at the type */
+
+        item->type = NGX_CENTRIFUGO_ITEM_FREE;
         intent_store(&item->next, p->free);
         NGX_CENTRIFUGO_POINT(PAGE_PUT);
         intent_store(&p->free, ref);
@@ -197,12 +224,22 @@ ngx_centrifugo_page_trim(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
     ngx_centrifugo_shard_t  *shard;
 
     shard = hub_shard(shm, n);
+
+    if (!ngx_centrifugo_page_holds(shm, n, ref)) {
+
+        /* a repair can't know whether the page was given back already */
+
+        return NGX_OK;
+    }
+
     page = page_of(shm, ref);
     p = page_at(shm, page);
 
     /* the last page of a class stays, for the next item */
 
-    if (p->nfree < page_room(p->class) || (p->prev == 0 && p->next == 0)) {
+    if (!p->linked || p->nfree < page_room(p->class)
+        || (p->prev == 0 && p->next == 0))
+    {
         return NGX_OK;
     }
 
@@ -310,16 +347,17 @@ page_cut(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t page, ngx_uint_t class)
     ngx_uint_t                i;
     ngx_centrifugo_ref_t      next;
     ngx_centrifugo_page_t    *p;
-    ngx_centrifugo_record_t  *item;
+    ngx_centrifugo_item_t    *item;
 
     p = page_at(shm, page);
     size = page_sizes[class];
     next = 0;
 
     for (i = page_room(class); i > 0; i--) {
-        item = (ngx_centrifugo_record_t *) ((u_char *) (p + 1)
-                                            + (i - 1) * size);
+        item = (ngx_centrifugo_item_t *) ((u_char *) (p + 1)
+                                          + (i - 1) * size);
         item->next = next;
+        item->type = NGX_CENTRIFUGO_ITEM_FREE;
         next = (ngx_centrifugo_ref_t) (((u_char *) item - (u_char *) shm)
                                        / PAGE_UNIT);
     }
@@ -507,7 +545,7 @@ page_count(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t page)
     ngx_uint_t                i;
     ngx_centrifugo_ref_t      ref;
     ngx_centrifugo_page_t    *p;
-    ngx_centrifugo_record_t  *item;
+    ngx_centrifugo_item_t    *item;
 
     if (page >= shm->pages) {
         return NGX_ERROR;

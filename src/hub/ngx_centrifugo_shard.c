@@ -1,21 +1,27 @@
 /*
- * Shards: tables of channel records, and the intent that lets a survivor
- * finish or undo what a killed worker began.  Every step of a repair may
- * itself be cut off and done again.  What can't be repaired is wiped.
+ * Shards: tables of records, and the intent that lets a survivor finish or
+ * undo what a killed worker began.  Every step of a repair may itself be cut
+ * off and done again.  What can't be repaired is wiped.
  */
 
 #include "ngx_centrifugo_hub_shm.h"
 
 
 static ngx_int_t shard_repair(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n);
+static ngx_int_t shard_redo(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n);
 static ngx_int_t shard_link(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n);
 static ngx_int_t shard_unlink(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n);
-static ngx_centrifugo_record_t *shard_record(ngx_centrifugo_hub_shm_t *shm,
-    ngx_centrifugo_ref_t ref, ngx_str_t *name);
+static ngx_uint_t shard_empty(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_record_t *rec);
+static uint64_t shard_hash(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_record_t *rec);
+static ngx_int_t shard_reap_item(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    ngx_centrifugo_item_t *item, ngx_uint_t slot);
 
 
-#define shard_ref(shm, p)                                                    \
-    ((ngx_centrifugo_ref_t) (((u_char *) (p) - (u_char *) (shm)) / 16))
+/* readers of figures take no lock */
+
+#define shard_figure(p, v)  __atomic_store_n(p, v, __ATOMIC_RELAXED)
 
 
 ngx_int_t
@@ -59,27 +65,53 @@ ngx_centrifugo_shard_unlock(ngx_centrifugo_hub_t *hub, ngx_uint_t n)
 }
 
 
-/*
- * A record and its name, both within one page; NULL: the reference is bad.
- */
-
-static ngx_centrifugo_record_t *
-shard_record(ngx_centrifugo_hub_shm_t *shm, ngx_centrifugo_ref_t ref,
-    ngx_str_t *name)
+void *
+ngx_centrifugo_shard_item(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_ref_t ref, ngx_uint_t type)
 {
-    size_t                    room;
-    ngx_centrifugo_record_t  *rec;
+    size_t                  room, size;
+    ngx_centrifugo_item_t  *item;
 
-    rec = ngx_centrifugo_page_item(shm, ref, &room);
+    item = ngx_centrifugo_page_item(shm, ref, &room);
 
-    if (rec == NULL) {
+    if (item == NULL || item->type != type
+        || item->class >= NGX_CENTRIFUGO_CLASSES)
+    {
         return NULL;
     }
 
-    name->data = (u_char *) &rec->mask[shm->mask_words];
-    name->len = rec->name_len;
+    size = item->len;
 
-    return (name->data - (u_char *) rec + name->len <= room) ? rec : NULL;
+    switch (type) {
+
+    case NGX_CENTRIFUGO_ITEM_CHANNEL:
+        size += offsetof(ngx_centrifugo_record_t, mask)
+                + shm->mask_words * sizeof(uint64_t);
+        break;
+
+    case NGX_CENTRIFUGO_ITEM_PRESENCE:
+
+        if (size > NGX_CENTRIFUGO_PRESENCE_MAX) {
+            return NULL;
+        }
+
+        /* the rest is in the chain */
+
+        size = ngx_min(size + sizeof(ngx_centrifugo_entrant_t),
+                       NGX_CENTRIFUGO_ITEM_MAX);
+        break;
+
+    case NGX_CENTRIFUGO_ITEM_TALLY:
+        size += sizeof(ngx_centrifugo_tally_t);
+        break;
+
+    default:
+        size += sizeof(ngx_centrifugo_chain_t);
+    }
+
+    return (size <= ngx_centrifugo_page_class_size(item->class)
+            && ngx_centrifugo_page_class_size(item->class) <= room)
+           ? item : NULL;
 }
 
 
@@ -87,28 +119,42 @@ ngx_centrifugo_record_t *
 ngx_centrifugo_shard_find(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     uint64_t hash, const ngx_str_t *name)
 {
+    size_t                     room;
     uint64_t                   left;
-    ngx_str_t                  found;
     ngx_centrifugo_ref_t       ref;
+    ngx_centrifugo_item_t     *item;
     ngx_centrifugo_record_t   *rec;
     ngx_centrifugo_hub_shm_t  *shm;
 
     shm = hub->shm;
-    left = hub_shard(shm, n)->channels;
-    ref = *hub_bucket(shm, n, (hash >> 32) & (shm->buckets - 1));
+    left = hub_shard(shm, n)->counts.records;
+    ref = *hub_bucket(shm, n, hub_bucket_of(shm, hash));
 
-    for ( /* void */ ; ref; ref = rec->next) {
-        rec = shard_record(shm, ref, &found);
+    for ( /* void */ ; ref; ref = item->next) {
+        item = ngx_centrifugo_page_item(shm, ref, &room);
 
         /* not more of them than there are: a ring would never end */
 
-        if (rec == NULL || left-- == 0) {
+        if (item == NULL || left-- == 0) {
             ngx_centrifugo_shard_wipe(hub, n);
             return NULL;
         }
 
-        if (rec->hash == (uint32_t) hash && found.len == name->len
-            && ngx_memcmp(found.data, name->data, name->len) == 0)
+        if (item->hash != (uint32_t) hash || item->len != name->len
+            || item->type != NGX_CENTRIFUGO_ITEM_CHANNEL)
+        {
+            continue;
+        }
+
+        rec = ngx_centrifugo_shard_item(shm, ref,
+                                        NGX_CENTRIFUGO_ITEM_CHANNEL);
+        if (rec == NULL) {
+            ngx_centrifugo_shard_wipe(hub, n);
+            return NULL;
+        }
+
+        if (ngx_memcmp(&rec->mask[shm->mask_words], name->data, name->len)
+            == 0)
         {
             return rec;
         }
@@ -122,48 +168,41 @@ ngx_centrifugo_record_t *
 ngx_centrifugo_shard_create(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     uint64_t hash, const ngx_str_t *name)
 {
-    size_t                     room;
+    size_t                     size;
     ngx_int_t                  rc;
-    ngx_uint_t                 class, i;
-    ngx_centrifugo_ref_t       ref;
+    ngx_uint_t                 i;
+    ngx_centrifugo_item_t     *item;
     ngx_centrifugo_shard_t    *shard;
-    ngx_centrifugo_intent_t   *intent;
     ngx_centrifugo_record_t   *rec;
     ngx_centrifugo_hub_shm_t  *shm;
 
     shm = hub->shm;
     shard = hub_shard(shm, n);
-    intent = &shard->intent;
 
-    class = ngx_centrifugo_page_class(offsetof(ngx_centrifugo_record_t, mask)
-                                      + shm->mask_words * sizeof(uint64_t)
-                                      + name->len);
+    size = offsetof(ngx_centrifugo_record_t, mask)
+           + shm->mask_words * sizeof(uint64_t) + name->len;
 
-    if (class == NGX_CENTRIFUGO_CLASSES) {
-        return NULL;
-    }
-
-    rc = ngx_centrifugo_page_take(shm, n, class, &ref);
+    rc = ngx_centrifugo_shard_take(hub, n, size, NGX_CENTRIFUGO_ITEM_CHANNEL,
+                                   &item);
 
     if (rc == NGX_ERROR) {
-        ngx_centrifugo_shard_wipe(hub, n);
-        rc = ngx_centrifugo_page_take(shm, n, class, &ref);
+
+        /* it was wiped: there is room now */
+
+        rc = ngx_centrifugo_shard_take(hub, n, size,
+                                       NGX_CENTRIFUGO_ITEM_CHANNEL, &item);
     }
 
     if (rc != NGX_OK) {
         return NULL;
     }
 
-    rec = ngx_centrifugo_page_item(shm, ref, &room);
+    rec = (ngx_centrifugo_record_t *) item;
 
-    intent->bucket = (uint32_t) ((hash >> 32) & (shm->buckets - 1));
-    intent->channels = shard->channels + 1;
-
-    rec->next = *hub_bucket(shm, n, intent->bucket);
-    rec->hash = (uint32_t) hash;
+    item->len = (uint16_t) name->len;
     rec->id = __atomic_fetch_add(&shm->next_id, 1, __ATOMIC_RELAXED);
-    rec->name_len = (uint16_t) name->len;
-    rec->class = (uint16_t) class;
+    rec->presence = 0;
+    rec->entries = 0;
 
     for (i = 0; i < shm->mask_words; i++) {
         rec->mask[i] = 0;
@@ -172,12 +211,134 @@ ngx_centrifugo_shard_create(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     rec->mask[hub->slot / 64] = 1ULL << (hub->slot % 64);
     ngx_memcpy(&rec->mask[shm->mask_words], name->data, name->len);
 
+    shard->intent.counts = shard->counts;
+    shard->intent.counts.channels++;
+
+    ngx_centrifugo_shard_link(hub, n, item, hash);
+
+    return rec;
+}
+
+
+void
+ngx_centrifugo_shard_clear(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    ngx_centrifugo_record_t *rec, ngx_uint_t slot)
+{
+    uint64_t                  bit;
+    ngx_uint_t                i, kept;
+    ngx_centrifugo_shard_t   *shard;
+
+    shard = hub_shard(hub->shm, n);
+    bit = 1ULL << (slot % 64);
+    kept = (rec->presence != 0);
+
+    for (i = 0; i < hub->shm->mask_words && !kept; i++) {
+        kept = ((rec->mask[i] & ~(i == slot / 64 ? bit : 0)) != 0);
+    }
+
+    if (kept) {
+        intent_store(&rec->mask[slot / 64], rec->mask[slot / 64] & ~bit);
+        NGX_CENTRIFUGO_POINT(MASK_CLEAR);
+        return;
+    }
+
+    if (ngx_centrifugo_shard_item(hub->shm, hub_ref(hub->shm, rec),
+                                  NGX_CENTRIFUGO_ITEM_CHANNEL)
+        == NULL)
+    {
+        ngx_centrifugo_shard_wipe(hub, n);
+        return;
+    }
+
+    shard->intent.counts = shard->counts;
+    shard->intent.counts.channels--;
+
+    ngx_centrifugo_shard_unlink(hub, n, &rec->item,
+                                shard_hash(hub->shm, rec));
+}
+
+
+/* whether nothing keeps a channel */
+
+static ngx_uint_t
+shard_empty(ngx_centrifugo_hub_shm_t *shm, ngx_centrifugo_record_t *rec)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < shm->mask_words; i++) {
+        if (rec->mask[i]) {
+            return 0;
+        }
+    }
+
+    return rec->presence == 0;
+}
+
+
+static uint64_t
+shard_hash(ngx_centrifugo_hub_shm_t *shm, ngx_centrifugo_record_t *rec)
+{
+    return ngx_centrifugo_hash(shm->seed,
+                               (u_char *) &rec->mask[shm->mask_words],
+                               rec->item.len);
+}
+
+
+ngx_int_t
+ngx_centrifugo_shard_take(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    size_t size, ngx_uint_t type, ngx_centrifugo_item_t **item)
+{
+    size_t                 room;
+    ngx_int_t              rc;
+    ngx_uint_t             class;
+    ngx_centrifugo_ref_t   ref;
+
+    class = ngx_centrifugo_page_class(size);
+
+    if (class == NGX_CENTRIFUGO_CLASSES) {
+        return NGX_DECLINED;
+    }
+
+    rc = ngx_centrifugo_page_take(hub->shm, n, class, &ref);
+
+    if (rc != NGX_OK) {
+
+        if (rc == NGX_ERROR) {
+            ngx_centrifugo_shard_wipe(hub, n);
+        }
+
+        return rc;
+    }
+
+    *item = ngx_centrifugo_page_item(hub->shm, ref, &room);
+
+    (*item)->class = (uint8_t) class;
+    (*item)->type = (uint8_t) type;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_centrifugo_shard_link(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    ngx_centrifugo_item_t *item, uint64_t hash)
+{
+    ngx_centrifugo_intent_t   *intent;
+    ngx_centrifugo_hub_shm_t  *shm;
+
+    shm = hub->shm;
+    intent = &hub_shard(shm, n)->intent;
+
+    intent->bucket = hub_bucket_of(shm, hash);
+    intent->counts.records++;
+
+    item->hash = (uint32_t) hash;
+    item->next = *hub_bucket(shm, n, intent->bucket);
+
     intent_store(&intent->state, NGX_CENTRIFUGO_INTENT_LINK);
     NGX_CENTRIFUGO_POINT(RECORD_LINK);
 
     (void) shard_link(shm, n);
-
-    return rec;
 }
 
 
@@ -189,14 +350,14 @@ ngx_centrifugo_shard_create(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
 static ngx_int_t
 shard_link(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n)
 {
-    ngx_str_t                 name;
+    size_t                    room;
     ngx_centrifugo_shard_t   *shard;
     ngx_centrifugo_intent_t  *intent;
 
     shard = hub_shard(shm, n);
     intent = &shard->intent;
 
-    if (shard_record(shm, intent->item, &name) == NULL
+    if (ngx_centrifugo_page_item(shm, intent->item, &room) == NULL
         || intent->bucket >= shm->buckets
         || intent->class >= NGX_CENTRIFUGO_CLASSES)
     {
@@ -206,7 +367,7 @@ shard_link(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n)
     intent_store(hub_bucket(shm, n, intent->bucket), intent->item);
     NGX_CENTRIFUGO_POINT(RECORD_LINKED);
 
-    intent_store(&shard->channels, intent->channels);
+    ngx_centrifugo_shard_counts(shard);
     intent_store(&shard->used[intent->class], intent->used);
     intent_store(&intent->state, NGX_CENTRIFUGO_INTENT_NONE);
 
@@ -214,13 +375,10 @@ shard_link(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n)
 }
 
 
-ngx_uint_t
-ngx_centrifugo_shard_clear(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
-    ngx_centrifugo_record_t *rec, ngx_uint_t slot)
+void
+ngx_centrifugo_shard_unlink(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    ngx_centrifugo_item_t *item, uint64_t hash)
 {
-    uint64_t                   bit;
-    ngx_str_t                  name;
-    ngx_uint_t                 i;
     ngx_centrifugo_ref_t       ref;
     ngx_centrifugo_shard_t    *shard;
     ngx_centrifugo_intent_t   *intent;
@@ -228,46 +386,22 @@ ngx_centrifugo_shard_clear(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
 
     shm = hub->shm;
     shard = hub_shard(shm, n);
-    bit = 1ULL << (slot % 64);
-
-    for (i = 0; i < shm->mask_words; i++) {
-        if (rec->mask[i] & ~(i == slot / 64 ? bit : 0)) {
-            intent_store(&rec->mask[slot / 64], rec->mask[slot / 64] & ~bit);
-            NGX_CENTRIFUGO_POINT(MASK_CLEAR);
-            return 0;
-        }
-    }
-
     intent = &shard->intent;
-    ref = shard_ref(shm, rec);
-
-    if (shard_record(shm, ref, &name) == NULL
-        || rec->class >= NGX_CENTRIFUGO_CLASSES)
-    {
-        ngx_centrifugo_shard_wipe(hub, n);
-        return 1;
-    }
+    ref = hub_ref(shm, item);
 
     intent->item = ref;
-    intent->class = rec->class;
-    intent->bucket = (uint32_t) (ngx_centrifugo_hash(shm->seed, name.data,
-                                                     name.len) >> 32)
-                     & (shm->buckets - 1);
-    intent->channels = shard->channels - 1;
-    intent->used = shard->used[rec->class] - 1;
+    intent->class = item->class;
+    intent->bucket = hub_bucket_of(shm, hash);
+    intent->counts.records--;
+    intent->used = shard->used[item->class] - 1;
     intent_store(&intent->state, NGX_CENTRIFUGO_INTENT_UNLINK);
     NGX_CENTRIFUGO_POINT(RECORD_UNLINK);
 
-    if (shard_unlink(shm, n) != NGX_OK) {
-        ngx_centrifugo_shard_wipe(hub, n);
-        return 1;
-    }
-
-    if (ngx_centrifugo_page_trim(shm, n, ref) != NGX_OK) {
+    if (shard_unlink(shm, n) != NGX_OK
+        || ngx_centrifugo_page_trim(shm, n, ref) != NGX_OK)
+    {
         ngx_centrifugo_shard_wipe(hub, n);
     }
-
-    return 1;
 }
 
 
@@ -279,35 +413,20 @@ ngx_centrifugo_shard_clear(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
 static ngx_int_t
 shard_unlink(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n)
 {
-    uint64_t                  left;
-    ngx_str_t                 name;
-    ngx_centrifugo_ref_t     *prev;
+    size_t                    room;
+    ngx_centrifugo_item_t    *item;
     ngx_centrifugo_shard_t   *shard;
     ngx_centrifugo_intent_t  *intent;
-    ngx_centrifugo_record_t  *rec;
 
     shard = hub_shard(shm, n);
     intent = &shard->intent;
+    item = ngx_centrifugo_page_item(shm, intent->item, &room);
 
-    if (intent->bucket >= shm->buckets
-        || intent->class >= NGX_CENTRIFUGO_CLASSES)
+    if (item == NULL || intent->class >= NGX_CENTRIFUGO_CLASSES
+        || ngx_centrifugo_shard_detach(shm, n, intent->item, item->next)
+           != NGX_OK)
     {
         return NGX_ERROR;
-    }
-
-    prev = hub_bucket(shm, n, intent->bucket);
-
-    for (left = intent->channels + 1; *prev; prev = &rec->next) {
-        rec = shard_record(shm, *prev, &name);
-
-        if (rec == NULL || left-- == 0) {
-            return NGX_ERROR;
-        }
-
-        if (*prev == intent->item) {
-            intent_store(prev, rec->next);
-            break;
-        }
     }
 
     NGX_CENTRIFUGO_POINT(RECORD_UNLINKED);
@@ -318,7 +437,7 @@ shard_unlink(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n)
         return NGX_ERROR;
     }
 
-    intent_store(&shard->channels, intent->channels);
+    ngx_centrifugo_shard_counts(shard);
     intent_store(&shard->used[intent->class], intent->used);
     intent_store(&intent->state, NGX_CENTRIFUGO_INTENT_NONE);
 
@@ -326,43 +445,218 @@ shard_unlink(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n)
 }
 
 
-ngx_uint_t
-ngx_centrifugo_shard_reap(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
-    ngx_uint_t bucket, ngx_uint_t slot)
+/*
+ * In the bucket of the intent what points to `ref` points to `next` from now
+ * on; if nothing does, that was done already.
+ */
+
+ngx_int_t
+ngx_centrifugo_shard_detach(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
+    ngx_centrifugo_ref_t ref, ngx_centrifugo_ref_t next)
 {
-    uint64_t                   left;
-    uint32_t                   generation;
-    ngx_str_t                  name;
-    ngx_uint_t                 items;
-    ngx_centrifugo_ref_t       ref;
-    ngx_centrifugo_record_t   *rec;
-    ngx_centrifugo_hub_shm_t  *shm;
+    size_t                    room;
+    uint64_t                  left;
+    ngx_centrifugo_ref_t     *prev;
+    ngx_centrifugo_item_t    *item;
+    ngx_centrifugo_shard_t   *shard;
 
-    shm = hub->shm;
-    left = hub_shard(shm, n)->channels;
-    generation = hub_shard(shm, n)->generation;
-    items = 0;
+    shard = hub_shard(shm, n);
 
-    for (ref = *hub_bucket(shm, n, bucket); ref; items++) {
-        rec = shard_record(shm, ref, &name);
+    if (shard->intent.bucket >= shm->buckets) {
+        return NGX_ERROR;
+    }
 
-        if (rec == NULL || left-- == 0) {
-            ngx_centrifugo_shard_wipe(hub, n);
-            break;
+    prev = hub_bucket(shm, n, shard->intent.bucket);
+
+    /* the count may be the old one or the new one */
+
+    for (left = shard->counts.records + 1; *prev; prev = &item->next) {
+
+        if (*prev == ref) {
+            intent_store(prev, next);
+            return NGX_OK;
         }
 
-        ref = rec->next;
+        item = ngx_centrifugo_page_item(shm, *prev, &room);
 
-        if (rec->mask[slot / 64] & 1ULL << (slot % 64)) {
-            (void) ngx_centrifugo_shard_clear(hub, n, rec, slot);
-
-            if (hub_shard(shm, n)->generation != generation) {
-                break;
-            }
+        if (item == NULL || left-- == 0
+            || item->type < NGX_CENTRIFUGO_ITEM_CHANNEL
+            || item->type > NGX_CENTRIFUGO_ITEM_TALLY)
+        {
+            return NGX_ERROR;
         }
     }
 
-    return items;
+    return NGX_OK;
+}
+
+
+void
+ngx_centrifugo_shard_counts(ngx_centrifugo_shard_t *shard)
+{
+    ngx_centrifugo_counts_t  *counts;
+
+    counts = &shard->intent.counts;
+
+    shard_figure(&shard->counts.records, counts->records);
+    shard_figure(&shard->counts.channels, counts->channels);
+    shard_figure(&shard->counts.presence, counts->presence);
+    shard_figure(&shard->counts.users, counts->users);
+}
+
+
+/*
+ * What was taken for nothing, or was replaced or removed, is freed item by
+ * item; then the channel goes of which the last entry was removed.
+ */
+
+ngx_int_t
+ngx_centrifugo_shard_settle(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n)
+{
+    uint64_t                  hash;
+    ngx_centrifugo_ref_t      ref;
+    ngx_centrifugo_shard_t   *shard;
+    ngx_centrifugo_intent_t  *intent;
+    ngx_centrifugo_record_t  *rec;
+
+    shard = hub_shard(shm, n);
+    intent = &shard->intent;
+
+    while (intent->chain) {
+        if (ngx_centrifugo_chain_free(shm, n) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (intent->drop == 0) {
+        return NGX_OK;
+    }
+
+    ref = intent->drop;
+
+    /* once it was freed its type says so */
+
+    rec = ngx_centrifugo_shard_item(shm, ref, NGX_CENTRIFUGO_ITEM_CHANNEL);
+
+    if (rec != NULL && shard_empty(shm, rec)) {
+        hash = shard_hash(shm, rec);
+
+        intent->item = ref;
+        intent->class = rec->item.class;
+        intent->bucket = hub_bucket_of(shm, hash);
+        intent->counts = shard->counts;
+        intent->counts.records--;
+        intent->counts.channels--;
+        intent->used = shard->used[rec->item.class] - 1;
+        intent_store(&intent->state, NGX_CENTRIFUGO_INTENT_UNLINK);
+        NGX_CENTRIFUGO_POINT(PRESENCE_DROP);
+
+        if (shard_unlink(shm, n) != NGX_OK
+            || ngx_centrifugo_page_trim(shm, n, ref) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    intent_store(&intent->drop, 0);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_centrifugo_shard_reap(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    ngx_uint_t bucket, ngx_uint_t slot, ngx_uint_t *items)
+{
+    size_t                     room;
+    uint64_t                   left;
+    uint32_t                   generation;
+    ngx_int_t                  rc;
+    ngx_centrifugo_ref_t       ref;
+    ngx_centrifugo_item_t     *item;
+    ngx_centrifugo_hub_shm_t  *shm;
+
+    shm = hub->shm;
+    left = hub_shard(shm, n)->counts.records;
+    generation = hub_shard(shm, n)->generation;
+
+    for (ref = *hub_bucket(shm, n, bucket); ref; (*items)++) {
+        item = ngx_centrifugo_page_item(shm, ref, &room);
+
+        if (item == NULL || left-- == 0) {
+            ngx_centrifugo_shard_wipe(hub, n);
+            return NGX_ERROR;
+        }
+
+        ref = item->next;
+
+        rc = shard_reap_item(hub, n, item, slot);
+
+        if (hub_shard(shm, n)->generation != generation) {
+            return NGX_ERROR;
+        }
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * Only an entry of presence may take another record with it, its channel: so
+ * NGX_AGAIN, as the bucket may have changed.
+ */
+
+static ngx_int_t
+shard_reap_item(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    ngx_centrifugo_item_t *item, ngx_uint_t slot)
+{
+    ngx_time_t                *tp;
+    ngx_centrifugo_record_t   *rec;
+    ngx_centrifugo_tally_t    *tally;
+    ngx_centrifugo_entrant_t  *entrant;
+
+    switch (item->type) {
+
+    case NGX_CENTRIFUGO_ITEM_CHANNEL:
+        rec = (ngx_centrifugo_record_t *) item;
+
+        if (rec->mask[slot / 64] & 1ULL << (slot % 64)) {
+            ngx_centrifugo_shard_clear(hub, n, rec, slot);
+        }
+
+        return NGX_OK;
+
+    case NGX_CENTRIFUGO_ITEM_TALLY:
+        tally = (ngx_centrifugo_tally_t *) item;
+
+        if (tally->slot == slot) {
+            ngx_centrifugo_tally_remove(hub, n, tally);
+        }
+
+        return NGX_OK;
+
+    case NGX_CENTRIFUGO_ITEM_PRESENCE:
+        entrant = (ngx_centrifugo_entrant_t *) item;
+
+        if (entrant->slot != slot) {
+            return NGX_OK;
+        }
+
+        tp = ngx_timeofday();
+
+        return (ngx_centrifugo_presence_leave(hub, n, entrant,
+                                        (uint64_t) tp->sec * 1000 + tp->msec)
+                == NGX_OK)
+               ? NGX_AGAIN : NGX_ERROR;
+
+    default:
+        ngx_centrifugo_shard_wipe(hub, n);
+        return NGX_ERROR;
+    }
 }
 
 
@@ -372,6 +666,18 @@ shard_repair(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n)
     ngx_centrifugo_intent_t  *intent;
 
     intent = &hub_shard(shm, n)->intent;
+
+    /*
+     * The log first, whatever the state is: who repairs it sets `logged` of the
+     * shard for which its last holder appended, and that must not come after
+     * this repair, when the word speaks of something else.
+     */
+
+    if (ngx_centrifugo_ring_lock(shm, &shm->log) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_centrifugo_lock_release(&shm->log.lock);
 
     if (intent->state == NGX_CENTRIFUGO_INTENT_WIPE) {
 
@@ -383,9 +689,28 @@ shard_repair(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n)
         return NGX_ERROR;
     }
 
-    if (ngx_centrifugo_page_repair(shm, n) != NGX_OK) {
+    if (ngx_centrifugo_page_repair(shm, n) != NGX_OK
+        || shard_redo(shm, n) != NGX_OK)
+    {
         return NGX_ERROR;
     }
+
+    /* the item may have been freed, and its page not been given back */
+
+    if (ngx_centrifugo_page_trim(shm, n, intent->item) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_centrifugo_shard_settle(shm, n);
+}
+
+
+static ngx_int_t
+shard_redo(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n)
+{
+    ngx_centrifugo_intent_t  *intent;
+
+    intent = &hub_shard(shm, n)->intent;
 
     switch (intent->state) {
 
@@ -393,15 +718,7 @@ shard_repair(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n)
         return NGX_OK;
 
     case NGX_CENTRIFUGO_INTENT_NODE:
-
-        if (ngx_centrifugo_page_put(shm, n, intent->item, intent->class)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        intent_store(&intent->state, NGX_CENTRIFUGO_INTENT_NONE);
-        return NGX_OK;
+        return ngx_centrifugo_chain_node(shm, n);
 
     case NGX_CENTRIFUGO_INTENT_LINK:
         return shard_link(shm, n);
@@ -409,9 +726,34 @@ shard_repair(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n)
     case NGX_CENTRIFUGO_INTENT_UNLINK:
         return shard_unlink(shm, n);
 
+    case NGX_CENTRIFUGO_INTENT_FREE:
+        return ngx_centrifugo_chain_freed(shm, n);
+
+    case NGX_CENTRIFUGO_INTENT_ENTER:
+
+        if (intent->logged) {
+            return ngx_centrifugo_presence_entered(shm, n);
+        }
+
+        break;
+
+    case NGX_CENTRIFUGO_INTENT_LEAVE:
+
+        if (intent->logged) {
+            return ngx_centrifugo_presence_left(shm, n);
+        }
+
+        break;
+
     default:
         return NGX_ERROR;
     }
+
+    /* what was taken for it hangs on the chain */
+
+    intent_store(&intent->state, NGX_CENTRIFUGO_INTENT_NONE);
+
+    return NGX_OK;
 }
 
 
@@ -452,12 +794,14 @@ ngx_centrifugo_shard_wipe(ngx_centrifugo_hub_t *hub, ngx_uint_t n)
                 shm->buckets * sizeof(ngx_centrifugo_ref_t));
     ngx_memzero(shard->avail, sizeof(shard->avail));
     ngx_memzero(shard->used, sizeof(shard->used));
-    shard->channels = 0;
+    ngx_memzero(&shard->counts, sizeof(shard->counts));
 
     ngx_centrifugo_page_drop(shm, n);
     NGX_CENTRIFUGO_POINT(WIPE_EMPTY);
 
     shard->intent.moving = 0;
+    shard->intent.chain = 0;
+    shard->intent.drop = 0;
     shard->intent.list = NGX_CENTRIFUGO_LIST_NONE;
     intent_store(&shard->intent.state, NGX_CENTRIFUGO_INTENT_NONE);
 

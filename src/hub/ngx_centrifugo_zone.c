@@ -63,6 +63,7 @@ ngx_centrifugo_hub_format(void *mem, size_t size, size_t log, size_t control,
     shm->page_words = (shm->pages + 63) / 64;
 
     shm->next_id = 1;
+    shm->next_seq = 1;
 
     if (ngx_centrifugo_lock_init(&shm->pages_lock) != NGX_OK
         || ngx_centrifugo_ring_init(&shm->log, log_at, log) != NGX_OK

@@ -31,6 +31,8 @@
 #define N(t)     (sizeof(t) / sizeof((t)[0]))
 
 
+static const ngx_centrifugo_channel_syntax_t  syntax = { '$', ':', '#', ',' };
+
 static ngx_centrifugo_arena_t      arena;
 static ngx_centrifugo_verifier_t   verifier;
 static ngx_centrifugo_token_t      result;
@@ -193,7 +195,7 @@ known(void *data, const ngx_str_t *channel)
 {
     ngx_str_t  ns;
 
-    ngx_centrifugo_channel_namespace(channel, &ns);
+    ngx_centrifugo_channel_namespace(&syntax, channel, &ns);
 
     return ns.len != 2 || memcmp(ns.data, "no", 2) != 0;
 }
@@ -1778,7 +1780,7 @@ names(void)
 
     for (i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
         ch = S(t[i].ch);
-        ngx_centrifugo_channel_namespace(&ch, &ns);
+        ngx_centrifugo_channel_namespace(&syntax, &ch, &ns);
         CHECK(ns.len == strlen(t[i].ns)
               && memcmp(ns.data, t[i].ns, ns.len) == 0);
     }
@@ -1812,7 +1814,7 @@ names(void)
 
         for (i = 0; i < N(r); i++) {
             ch = S(r[i].ch);
-            ngx_centrifugo_channel_rest(&ch, &ns);
+            ngx_centrifugo_channel_rest(&syntax, &ch, &ns);
             CHECK(ns.len == strlen(r[i].rest)
                   && memcmp(ns.data, r[i].rest, ns.len) == 0);
         }
@@ -1820,8 +1822,10 @@ names(void)
         for (i = 0; i < N(u); i++) {
             ch = S(u[i].ch);
             a = S(u[i].user);
-            CHECK((int) ngx_centrifugo_channel_limited(&ch) == u[i].limited);
-            CHECK((int) ngx_centrifugo_channel_user(&ch, &a) == u[i].ok);
+            CHECK((int) ngx_centrifugo_channel_limited(&syntax, &ch)
+                  == u[i].limited);
+            CHECK((int) ngx_centrifugo_channel_user(&syntax, &ch, &a)
+                  == u[i].ok);
         }
     }
 

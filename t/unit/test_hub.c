@@ -3,91 +3,7 @@
  * share a mapping as workers do, and some are killed.
  */
 
-#include "unit.h"
-#include "hub/ngx_centrifugo_hub_shm.h"
-
-#include <signal.h>
-#include <sys/time.h>
-
-#define ZONE   (8 * 1024 * 1024)
-#define SLOTS  64
-
-
-static ngx_centrifugo_registry_t  *reg;
-static ngx_centrifugo_hub_shm_t   *shm;
-
-
-static void *
-map(size_t size)
-{
-    return mmap(NULL, size, PROT_READ|PROT_WRITE, MAP_SHARED|MAP_ANONYMOUS, -1,
-                0);
-}
-
-
-static void
-fresh(size_t log)
-{
-    u_char  seed[32] = "0123456789abcdef0123456789abcde";
-
-    reg = map(NGX_CENTRIFUGO_REGISTRY_SIZE);
-    CHECK(ngx_centrifugo_registry_init(reg) == NGX_OK);
-    CHECK(ngx_centrifugo_registry_bells(reg, 8) == NGX_OK);
-
-    shm = ngx_centrifugo_hub_format(map(ZONE), ZONE, log, 512 * 1024, SLOTS,
-                                    seed);
-    CHECK(shm != NULL);
-}
-
-
-static ngx_uint_t
-want_all(ngx_centrifugo_hub_t *hub, uint64_t channel)
-{
-    return hub->data == NULL || *(uint64_t *) hub->data == channel;
-}
-
-
-static void
-enter(ngx_centrifugo_hub_t *hub)
-{
-    ngx_uint_t  slot;
-
-    memset(hub, 0, sizeof(*hub));
-    hub->shm = shm;
-    hub->registry = reg;
-    hub->wanted = want_all;
-    hub->slot = NGX_CENTRIFUGO_NO_SLOT;
-
-    slot = ngx_centrifugo_registry_claim(reg, SLOTS);
-    CHECK(slot != NGX_CENTRIFUGO_NO_SLOT);
-    ngx_centrifugo_hub_enter(hub, slot);
-    ngx_centrifugo_registry_live(reg, slot);
-}
-
-
-static ngx_int_t
-publish(ngx_centrifugo_hub_t *hub, const char *channel, const char *data)
-{
-    ngx_str_t  c, d, none = ngx_null_string;
-
-    c = S(channel);
-    d = S(data);
-
-    return ngx_centrifugo_hub_publish(hub, &c, &none, &d, 1, 0);
-}
-
-
-static ngx_int_t
-next(ngx_centrifugo_hub_t *hub, ngx_centrifugo_entry_t *e)
-{
-    ngx_int_t  rc;
-
-    do {
-        rc = ngx_centrifugo_hub_read(hub, e);
-    } while (rc == NGX_AGAIN);
-
-    return rc;
-}
+#include "unit_hub.h"
 
 
 static void
@@ -426,39 +342,6 @@ kills(void)
 }
 
 
-
-/*
- * Clears up after all that are gone.  Returns how many there were.
- */
-
-static ngx_uint_t
-reap_all(ngx_centrifugo_hub_t *me)
-{
-    uint64_t    cursor;
-    ngx_uint_t  slot, dead;
-
-    for (dead = 0; dead < 100; dead++) {
-        slot = 0;
-
-        if (ngx_centrifugo_registry_find_dead(reg, SLOTS, me->slot, &slot)
-            != NGX_OK)
-        {
-            break;
-        }
-
-        cursor = 0;
-
-        while (ngx_centrifugo_hub_reap(me, slot, &cursor) == NGX_AGAIN) {
-            /* void */
-        }
-
-        ngx_centrifugo_registry_free(reg, slot);
-    }
-
-    return dead;
-}
-
-
 /* what a worker of the test does for its life: passes every point */
 
 static void
@@ -580,9 +463,12 @@ points(void)
 
     for (point = 0; point < NGX_CENTRIFUGO_POINT_N; point++) {
 
-        /* the layers above have it */
+        /* the layers above have it, and test_presence.c those */
 
-        if (point == NGX_CENTRIFUGO_POINT_HOUSEKEEPER) {
+        if (point == NGX_CENTRIFUGO_POINT_HOUSEKEEPER
+            || (point >= NGX_CENTRIFUGO_POINT_CHAIN_ITEM
+                && point <= NGX_CENTRIFUGO_POINT_TALLY_REMOVE))
+        {
             continue;
         }
 
@@ -835,8 +721,8 @@ wipe(void)
 
         ref = hub_bucket(shm, n, (hash >> 32) & (shm->buckets - 1));
         rec = ngx_centrifugo_page_item(shm, *ref, &room);
-        rec->next = *ref;
-        rec->hash++;
+        rec->item.next = *ref;
+        rec->item.hash++;
     }
 
     CHECK(publish(&b, "round", "x") == NGX_OK);
@@ -1073,7 +959,7 @@ wipe_again(void)
 
     ch = S("first");
     CHECK(publish(&a, "first", "x") == NGX_OK);
-    CHECK(hub_shard(shm, n)->wipes == 1 && hub_shard(shm, n)->channels == 0);
+    CHECK(hub_shard(shm, n)->wipes == 1 && hub_shard(shm, n)->counts.channels == 0);
     CHECK(memcmp(&before, p, sizeof(before)) == 0);
     CHECK(((u_char *) hub_at(shm, shm->owners_at))[page] != n + 1);
 
