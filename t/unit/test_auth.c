@@ -871,16 +871,16 @@ preparing(void)
         { "/{{t}", "^(?<t>a)$", NULL, "without a name" },
         { "/{{}}", "^(?<t>a)$", NULL, "without a name" },
         { "/{{t}}/", "^(?<t>a)$", NULL, "\"/\" at its end" },
-        { "/{{t}}", "^(?<t>.*)$", NULL, "any text" },
-        { "/{{t}}", "^(?<t>[ab])$", NULL, "any text" },
-        { "/{{t}}", "^(?<t>a+)$", NULL, "any text" },
-        { "/{{t}}", "^(?<t>\\w)$", NULL, "any text" },
-        { "/{{t}}", "^(?<t>a|b.c)$", NULL, "any text" },
-        { "/{{t}}", "^(?<t>a(b|c))$", NULL, "any text" },
-        { "/{{t}}", "^(?P<t>a?)$", NULL, "any text" },
-        { "/{{t}}", "^(?'t'a{2})$", NULL, "any text" },
-        { "/{{t}}", "^(?<t>a|b)$", "^(?<t>.)$", "any text" },
-        { "/{{t}}", "^x\\((?<t>.)$", NULL, "any text" }
+        { "/{{t}}", "^(?<t>.*)$", NULL, "no list of words" },
+        { "/{{t}}", "^(?<t>[ab])$", NULL, "no list of words" },
+        { "/{{t}}", "^(?<t>a+)$", NULL, "no list of words" },
+        { "/{{t}}", "^(?<t>\\w)$", NULL, "no list of words" },
+        { "/{{t}}", "^(?<t>a|b.c)$", NULL, "no list of words" },
+        { "/{{t}}", "^(?<t>a(b|c))$", NULL, "no list of words" },
+        { "/{{t}}", "^(?P<t>a?)$", NULL, "no list of words" },
+        { "/{{t}}", "^(?'t'a{2})$", NULL, "no list of words" },
+        { "/{{t}}", "^(?<t>a|b)$", "^(?<t>.)$", "no list of words" },
+        { "/{{t}}", "^x\\((?<t>.)$", NULL, "no list of words" }
     };
     static const struct { const char *path, *iss, *aud; } good[] = {
         { "/jwks", NULL, NULL }, { "/a/b.json?x=//..", NULL, NULL },
@@ -1022,7 +1022,7 @@ preparing(void)
     verifier.jwks_endpoint = S("/{{t}}");
     verifier.issuer_regex = S("^(?<t>.*)$");
     verifier.skip_jwks_check = NGX_CONF_UNSET;
-    CHECK(refused("token_jwks_public_endpoint", "any text"));
+    CHECK(refused("token_jwks_public_endpoint", "no list of words"));
     verifier.skip_jwks_check = 1;
     CHECK(prepare());
 
