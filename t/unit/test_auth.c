@@ -41,6 +41,9 @@ static ngx_cycle_t                 cycle;
 static ngx_log_t                   test_log;
 static ngx_conf_t                  conf;
 
+static const char  digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrst"
+                              "uvwxyz0123456789-_";
+
 static EVP_PKEY  *rsa, *rsa2, *small, *tiny, *ec[3], *k1, *ed;
 
 
@@ -128,6 +131,41 @@ signed_token(const char *header, const char *claims, EVP_PKEY *pkey,
     } else {
         sprintf(text + strlen(text), ".%s", b64url(sig, len));
     }
+
+    return S(text);
+}
+
+
+/* the same token with bytes behind the right signature */
+
+static ngx_str_t
+longer(ngx_str_t t)
+{
+    char    *text, *p;
+    u_char   sig[300];
+    size_t   i, len, bits;
+    int      acc;
+
+    text = ngx_centrifugo_arena_alloc(&arena, t.len + 400);
+    strcpy(text, (char *) t.data);
+    p = strrchr(text, '.') + 1;
+    len = 0;
+    acc = 0;
+    bits = 0;
+
+    for (i = 0; p[i]; i++) {
+        acc = acc << 6 | (int) (strchr(digits, p[i]) - digits);
+        bits += 6;
+
+        if (bits >= 8) {
+            bits -= 8;
+            sig[len++] = acc >> bits & 0xff;
+            acc &= (1 << bits) - 1;
+        }
+    }
+
+    memset(sig + len, 0, 4);
+    strcpy(p, b64url(sig, len + 4));
 
     return S(text);
 }
@@ -640,7 +678,7 @@ backtracking(void)
 
     begin();
     verifier.hmac_secret_key = S("secret");
-    verifier.issuer_regex = S("(x+x+)+y");
+    verifier.issuer_regex = S("(x+x+)+[yz]");
     CHECK(prepare());
 
     memset(claims, 'x', sizeof(claims));
@@ -687,6 +725,9 @@ signatures(void)
           == INVALID);
     CHECK(verify(token(HS256, "{}", md[0], "other")) == INVALID);
     CHECK(verify(token(HS256, "{}", md[0], "")) == INVALID);
+
+    t = longer(token(HS256, "{}", md[0], "secret"));
+    CHECK(verify(t) == INVALID && strstr(result.reason, "is wrong"));
 
     for (i = 0; i < N(bad); i++) {
         t = token(bad[i], "{}", md[0], "secret");
@@ -791,6 +832,8 @@ signatures(void)
         CHECK(verify(signed_token(es[k], "{}", ec[k], md[k], 0)) == INVALID);
         CHECK(verify(signed_token(es[k], "{}", ec[k], md[k], half[k] + 1))
               == INVALID);
+        t = longer(signed_token(es[k], "{}", ec[k], md[k], half[k]));
+        CHECK(verify(t) == INVALID && strstr(result.reason, "is wrong"));
         CHECK(verify(signed_token(rs[k], "{}", rsa, md[k], 0)) == INVALID);
         key = EVP_EC_gen(k == 0 ? "P-256" : k == 1 ? "P-384" : "P-521");
         CHECK(verify(signed_token(es[k], "{}", key, md[k], half[k]))
@@ -1276,6 +1319,10 @@ jwks_keys(void)
           EVP_sha256(), 32, INVALID },
         { ec[1], SIG, "{\"alg\":\"ES256\",\"kid\":\"k\"}", EVP_sha256(), 48,
           INVALID },
+        { ec[0], SIG ",\"alg\":\"ES384\"", "{\"alg\":\"ES384\",\"kid\":\"k\"}",
+          EVP_sha384(), 48, INVALID },
+        { ec[0], SIG, "{\"alg\":\"ES384\",\"kid\":\"k\"}", EVP_sha384(), 48,
+          INVALID },
         { ec[0], SIG ",\"x\":\"AAAA\"", "{\"alg\":\"ES256\",\"kid\":\"k\"}",
           EVP_sha256(), 32, INVALID },
         { ec[0], SIG ",\"x\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"",
@@ -1354,6 +1401,14 @@ jwks_again(void)
 
 
 static void
+jwks_leave(void)
+{
+    verdict.then = NULL;
+    ngx_centrifugo_verifier_exit(&verifier);
+}
+
+
+static void
 jwks_cache(void)
 {
     char        uri[40];
@@ -1369,6 +1424,14 @@ jwks_cache(void)
     a = rs_token("a", rsa);
     b = rs_token("b", rsa2);
     c = rs_token("c", rsa);
+
+    /* without a kid nothing is fetched */
+
+    jwks_begin(one);
+    CHECK(check(rs_token("", rsa)) == INVALID);
+    CHECK(check(signed_token("{\"alg\":\"RS256\"}", "{}", rsa, EVP_sha256(), 0))
+          == INVALID);
+    CHECK(net.n == 0);
 
     /* one fetch, then the cache for an hour */
 
@@ -1494,6 +1557,16 @@ jwks_cache(void)
     verdict.then = jwks_again;
     net_answer();
     CHECK(verdict.n == 3 && verdict.rc == OK && net.n == 1);
+
+    /* the worker exits in a handler */
+
+    jwks_begin(two);
+    net.later = 1;
+    CHECK(check(a) == -1 && check(a) == -1 && check(b) == -1);
+    verdict.then = jwks_leave;
+    net_answer();
+    CHECK(verdict.n == 3 && verdict.rc == OK);
+    CHECK(check(a) == ERROR);
 
     /* not more than 1024 wait */
 
@@ -1633,14 +1706,14 @@ jwks_cache(void)
         char  *text, *p;
         char  *key = jwk(rsa, "a", SIG);
 
-        text = malloc(300 * (strlen(key) + 1) + 100);
+        text = malloc(301 * (strlen(key) + 1) + 100);
         p = text + sprintf(text, "{\"keys\":[");
 
         for (i = 0; i < 300; i++) {
             p += sprintf(p, "%s%s", i ? "," : "", key);
         }
 
-        sprintf(p, "]}");
+        sprintf(p, ",%s]}", jwk(rsa, "z", SIG));
         jwks_begin(text);
         verifier.jwks_endpoint = S("/{{t}}");
         verifier.issuer_regex = S("^(?<t>.*)$");
@@ -1658,6 +1731,8 @@ jwks_cache(void)
             ngx_current_msec += 1000;
         }
 
+        CHECK(check(signed_token(RS("z"), "{\"iss\":\"v\"}", rsa,
+                                 EVP_sha256(), 0)) == INVALID);
         free(text);
     }
 
