@@ -30,6 +30,7 @@ typedef struct {
     ngx_flag_t                          allow_publish_for_client;
     ngx_flag_t                          allow_publish_for_subscriber;
     ngx_flag_t                          allow_publish_for_anonymous;
+    ngx_flag_t                          presence;
 } ngx_centrifugo_channel_options_t;
 
 typedef struct {
