@@ -347,8 +347,8 @@ channels_answered(uint64_t handle, ngx_centrifugo_engine_rc_e rc)
 
 /*
  * Takes entries in the order of their ids, as far as is known what comes next
- * from each worker.  NGX_AGAIN: to be asked for more; NGX_DONE: that was all, or
- * it failed.
+ * from each worker.  NGX_AGAIN: to be asked for more; NGX_DONE: that was all,
+ * or it failed.
  */
 
 static ngx_int_t
