@@ -505,6 +505,16 @@ ngx_centrifugo_hub_make_id(ngx_centrifugo_hub_t *hub, u_char *id)
 
 
 void
+ngx_centrifugo_hub_node(ngx_centrifugo_hub_t *hub, u_char *uuid16)
+{
+    ngx_memcpy(uuid16, hub->shm->node, 16);
+
+    uuid16[6] = (u_char) ((uuid16[6] & 0x0f) | 0x40);
+    uuid16[8] = (u_char) ((uuid16[8] & 0x3f) | 0x80);
+}
+
+
+void
 ngx_centrifugo_hub_id_owner(ngx_centrifugo_hub_t *hub, const u_char *id,
     ngx_uint_t *slot, uint32_t *generation)
 {
