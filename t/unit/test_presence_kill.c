@@ -325,6 +325,73 @@ twice(ngx_uint_t step)
 
 
 /*
+ * A publication is committed, its writer dies before the log knows that it is
+ * done with; the next dies in the append of a join, or of a leave.  What the
+ * log's repair says of the publication must not be taken for the join.
+ */
+
+static void
+stale(void)
+{
+    int                        status;
+    pid_t                      pid;
+    uint64_t                  *cell;
+    ngx_uint_t                 i, point;
+    ngx_centrifugo_hub_t       me, w;
+    ngx_centrifugo_hub_stat_t  base;
+
+    cell = map(4096);
+    ngx_centrifugo_fault_arm(NGX_CENTRIFUGO_POINT_N, 0, cell);
+
+    for (point = NGX_CENTRIFUGO_POINT_RING_LOCKED;
+         point <= NGX_CENTRIFUGO_POINT_RING_LOGGED;
+         point++)
+    {
+        begin(&me);
+        ngx_centrifugo_hub_stat(&me, &base);
+        *next_client = 10;
+        CHECK(add(&me, "a", 5, 3000, NGX_CENTRIFUGO_PRESENCE_ANNOUNCE)
+              == NGX_OK);
+
+        for (i = 0; i < 4; i++) {
+            *cell = 0;
+            pid = fork();
+
+            if (pid == 0) {
+                enter(&w);
+                (void) join(&w, "a");
+
+                if (i % 2 == 0) {
+                    ngx_centrifugo_fault_arm(
+                                   NGX_CENTRIFUGO_POINT_RING_COMMIT, 1, cell);
+                    (void) publish(&w, "a", "x");
+
+                } else {
+                    ngx_centrifugo_fault_arm(point, 1, cell);
+                    (void) (i == 1 ? add(&w, "a", 6, 3000,
+                                         NGX_CENTRIFUGO_PRESENCE_ANNOUNCE)
+                                   : take(&w, "a", 5));
+                }
+
+                _exit(0);
+            }
+
+            CHECK(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status));
+
+            if (i % 2) {
+                CHECK(whole(&me));
+                (void) compare(&me);
+            }
+        }
+
+        (void) take(&me, "a", 5);
+        CHECK(after(&me, &base));
+        ngx_centrifugo_hub_exit(&me);
+    }
+}
+
+
+/*
  * Four workers do anything and are killed at any moment, again and again.
  */
 
@@ -432,6 +499,7 @@ main(int argc, char **argv)
 {
     next_client = map(4096);
 
+    stale();
     points();
     twice(argc > 1 ? 1 : 5);
     kills(argc > 1 ? strtoul(argv[1], NULL, 10) : 5);
