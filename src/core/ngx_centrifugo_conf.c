@@ -735,6 +735,7 @@ ngx_centrifugo_conf_location(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     lcf->clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
     lcf->clcf->handler = lcf->endpoint->handler;
+    lcf->cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_centrifugo_module);
 
@@ -795,6 +796,11 @@ ngx_centrifugo_conf_finish(ngx_conf_t *cf)
 
             case NGX_CENTRIFUGO_ENDPOINT_CLIENT:
                 rc = conf_check_client(cf, lcf[i]);
+
+                if (lcf[i]->hub->server == NULL) {
+                    lcf[i]->hub->server = lcf[i]->cscf;
+                }
+
                 break;
 
             case NGX_CENTRIFUGO_ENDPOINT_API:

@@ -45,6 +45,8 @@ typedef struct {
     ngx_shm_zone_t                     *shm_zone;
     ngx_uint_t                          slots;      /* asked for */
     ngx_cycle_t                        *cycle;
+    ngx_http_core_srv_conf_t           *server;     /* of its first client
+                                                       location */
 
     ngx_str_t                           token_hmac_secret_key;
     ngx_str_t                           api_key;
@@ -130,6 +132,7 @@ typedef struct {
     ngx_str_t                           file;       /* of the directive */
     ngx_uint_t                          line;
     ngx_http_core_loc_conf_t           *clcf;
+    ngx_http_core_srv_conf_t           *cscf;
     unsigned                            merged:1;
 } ngx_centrifugo_loc_conf_t;
 

@@ -5,6 +5,7 @@
  */
 
 #include "ngx_centrifugo_ws.h"
+#include "ngx_centrifugo_cors.h"
 #include "../client/ngx_centrifugo_worker.h"
 
 
@@ -33,8 +34,6 @@ static ngx_uint_t handshake_has_token(const ngx_str_t *list,
     const char *token, size_t len);
 static ngx_int_t handshake_refuse(ngx_http_request_t *r, ngx_uint_t status,
     const char *name, const char *value, const char *text);
-static ngx_int_t handshake_add_header(ngx_http_request_t *r,
-    const char *name, u_char *value, size_t len);
 static ngx_int_t handshake_accept(ngx_http_request_t *r, u_char *accept,
     ngx_str_t *protocol);
 static void handshake_write_handler(ngx_http_request_t *r);
@@ -56,6 +55,13 @@ ngx_centrifugo_ws_handler(ngx_http_request_t *r)
     handshake_t                 h;
     ngx_centrifugo_hub_conf_t  *hcf;
     ngx_centrifugo_loc_conf_t  *lcf;
+
+    lcf = ngx_http_get_module_loc_conf(r, ngx_centrifugo_module);
+    hcf = lcf->hub;
+
+    if (r->method == NGX_HTTP_OPTIONS) {
+        return ngx_centrifugo_cors_preflight(r, hcf, "GET, OPTIONS");
+    }
 
     if (r->method != NGX_HTTP_GET) {
         return handshake_refuse(r, NGX_HTTP_NOT_ALLOWED, "Allow", "GET",
@@ -90,9 +96,6 @@ ngx_centrifugo_ws_handler(ngx_http_request_t *r)
                                 "Only version 13 of WebSocket is spoken "
                                 "here.\n");
     }
-
-    lcf = ngx_http_get_module_loc_conf(r, ngx_centrifugo_module);
-    hcf = lcf->hub;
 
     if (ngx_centrifugo_origin_check(hcf->allowed_origins,
                                     h.origin.data ? &h.origin : NULL)
@@ -340,9 +343,10 @@ static ngx_int_t
 handshake_refuse(ngx_http_request_t *r, ngx_uint_t status, const char *name,
     const char *value, const char *text)
 {
-    ngx_int_t    rc;
-    ngx_buf_t   *b;
-    ngx_chain_t  out;
+    ngx_int_t                   rc;
+    ngx_buf_t                  *b;
+    ngx_chain_t                 out;
+    ngx_centrifugo_loc_conf_t  *lcf;
 
     rc = ngx_http_discard_request_body(r);
 
@@ -350,9 +354,13 @@ handshake_refuse(ngx_http_request_t *r, ngx_uint_t status, const char *name,
         return rc;
     }
 
-    if (name && handshake_add_header(r, name, (u_char *) value,
-                                     ngx_strlen(value))
-                != NGX_OK)
+    lcf = ngx_http_get_module_loc_conf(r, ngx_centrifugo_module);
+
+    if (ngx_centrifugo_cors(r, lcf->hub) == NGX_ERROR
+        || (name
+            && ngx_centrifugo_cors_header(r, name, (u_char *) value,
+                                          ngx_strlen(value))
+               != NGX_OK))
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -392,28 +400,6 @@ handshake_refuse(ngx_http_request_t *r, ngx_uint_t status, const char *name,
 
 
 static ngx_int_t
-handshake_add_header(ngx_http_request_t *r, const char *name, u_char *value,
-    size_t len)
-{
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    h->hash = 1;
-    ngx_centrifugo_header_next(h);
-    h->key.data = (u_char *) name;
-    h->key.len = ngx_strlen(name);
-    h->value.data = value;
-    h->value.len = len;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
 handshake_accept(ngx_http_request_t *r, u_char *accept, ngx_str_t *protocol)
 {
     u_char     *p;
@@ -426,12 +412,13 @@ handshake_accept(ngx_http_request_t *r, u_char *accept, ngx_str_t *protocol)
 
     ngx_memcpy(p, accept, 28);
 
-    if (handshake_add_header(r, "Upgrade", (u_char *) "websocket", 9)
+    if (ngx_centrifugo_cors_header(r, "Upgrade", (u_char *) "websocket", 9)
         != NGX_OK
-        || handshake_add_header(r, "Sec-WebSocket-Accept", p, 28) != NGX_OK
+        || ngx_centrifugo_cors_header(r, "Sec-WebSocket-Accept", p, 28)
+           != NGX_OK
         || (protocol->len
-            && handshake_add_header(r, "Sec-WebSocket-Protocol",
-                                    protocol->data, protocol->len)
+            && ngx_centrifugo_cors_header(r, "Sec-WebSocket-Protocol",
+                                          protocol->data, protocol->len)
                != NGX_OK))
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
