@@ -55,7 +55,7 @@ static ngx_int_t call_subrequest(call_t *call,
     const ngx_centrifugo_call_t *args);
 static ngx_int_t call_subrequest_done(ngx_http_request_t *r, void *data,
     ngx_int_t rc);
-static ngx_uint_t call_whole(ngx_http_request_t *r, const ngx_str_t *body);
+static ngx_uint_t call_whole(ngx_http_request_t *r);
 static void call_wake_handler(ngx_http_request_t *r);
 static void call_end_handler(ngx_event_t *ev);
 static void call_timer_handler(ngx_event_t *ev);
@@ -660,7 +660,7 @@ call_subrequest_done(ngx_http_request_t *r, void *data, ngx_int_t rc)
                 call->body.len = r->out->buf->last - r->out->buf->pos;
             }
 
-            if (rc != NGX_OK || c->error || !call_whole(r, &call->body)) {
+            if (rc != NGX_OK || c->error || !call_whole(r)) {
                 call->rc = NGX_CENTRIFUGO_CALL_CUT;
             }
         }
@@ -684,21 +684,15 @@ call_subrequest_done(ngx_http_request_t *r, void *data, ngx_int_t rc)
 
 
 /*
- * An answer of a backend that was cut off ends as well as a whole one.
+ * An answer of a backend that was cut off ends as well as a whole one.  The
+ * length in its header does not count: a filter may have changed the body.
  */
 
 static ngx_uint_t
-call_whole(ngx_http_request_t *r, const ngx_str_t *body)
+call_whole(ngx_http_request_t *r)
 {
     ngx_event_pipe_t     *p;
     ngx_http_upstream_t  *u;
-
-    if (r->headers_out.content_length_n != -1
-        && r->headers_out.content_length_n != (off_t) body->len
-        && !r->header_only)
-    {
-        return 0;
-    }
 
     u = r->upstream;
 
