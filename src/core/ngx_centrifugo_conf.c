@@ -186,6 +186,7 @@ conf_create_hub(ngx_conf_t *cf, ngx_str_t *name)
 
 #if (NGX_CENTRIFUGO_TEST)
     hcf->test_engine_delay = NGX_CONF_UNSET_MSEC;
+    hcf->test_handshake_delay = NGX_CONF_UNSET_MSEC;
     hcf->verifier.delay = NGX_CONF_UNSET_MSEC;
     hcf->test_log = NGX_CONF_UNSET_SIZE;
     hcf->test_control = NGX_CONF_UNSET_SIZE;

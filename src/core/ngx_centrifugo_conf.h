@@ -83,6 +83,7 @@ typedef struct {
 
 #if (NGX_CENTRIFUGO_TEST)
     ngx_msec_t                          test_engine_delay;
+    ngx_msec_t                          test_handshake_delay;
     size_t                              test_log;
     size_t                              test_control;
 #endif

@@ -20,6 +20,8 @@
                                                                              \
     HUB_TIME("test_engine_delay", test_engine_delay,                         \
              &ngx_centrifugo_drain_bounds),                                  \
+    HUB_TIME("test_handshake_delay", test_handshake_delay,                   \
+             &ngx_centrifugo_drain_bounds),                                  \
     HUB_TIME("test_auth_delay", verifier.delay,                              \
              &ngx_centrifugo_drain_bounds),                                  \
     HUB_SIZE("test_log", test_log, &ngx_centrifugo_test_ring_bounds),        \

@@ -38,6 +38,7 @@ static ngx_int_t handshake_accept(ngx_http_request_t *r, u_char *accept,
     ngx_str_t *protocol);
 static void handshake_write_handler(ngx_http_request_t *r);
 static ngx_int_t handshake_post(ngx_http_request_t *r);
+static void handshake_detach_cleanup(void *data);
 static void handshake_detach_handler(ngx_event_t *ev);
 static void handshake_free_buffers(ngx_connection_t *c,
     ngx_http_connection_t *hc);
@@ -482,20 +483,26 @@ handshake_write_handler(ngx_http_request_t *r)
 
 /*
  * The handler that is running goes on to use the request after it returns, so
- * the request is freed from an event of its own.
+ * the request is freed from an event of its own.  NGINX may end the request
+ * before that: worker_shutdown_timeout comes between them.  The block is of
+ * the request's pool, so it is there as long as anything points to it.
  */
 
 static ngx_int_t
 handshake_post(ngx_http_request_t *r)
 {
     handshake_detach_t  *d;
+    ngx_http_cleanup_t  *cln;
 
-    d = malloc(sizeof(handshake_detach_t));
-    if (d == NULL) {
+    cln = ngx_http_cleanup_add(r, sizeof(handshake_detach_t));
+    if (cln == NULL) {
         return NGX_ERROR;
     }
 
+    d = cln->data;
     ngx_memzero(d, sizeof(handshake_detach_t));
+
+    cln->handler = handshake_detach_cleanup;
 
     d->request = r;
     d->lcf = ngx_http_get_module_loc_conf(r, ngx_centrifugo_module);
@@ -508,7 +515,29 @@ handshake_post(ngx_http_request_t *r)
 
     ngx_post_event(&d->event, &ngx_posted_events);
 
+#if (NGX_CENTRIFUGO_TEST)
+    if (d->lcf->hub->test_handshake_delay) {
+        ngx_msleep(d->lcf->hub->test_handshake_delay);
+    }
+#endif
+
     return NGX_OK;
+}
+
+
+/*
+ * The request ends: by the event, which is not posted any more then, or
+ * before it.
+ */
+
+static void
+handshake_detach_cleanup(void *data)
+{
+    handshake_detach_t *d = data;
+
+    if (d->event.posted) {
+        ngx_delete_posted_event(&d->event);
+    }
 }
 
 
@@ -525,8 +554,6 @@ handshake_detach_handler(ngx_event_t *ev)
     d = ev->data;
     r = d->request;
     lcf = d->lcf;
-
-    free(d);
 
     c = r->connection;
     hc = r->http_connection;
