@@ -81,4 +81,24 @@ suite('handshake', { concurrency: 2, timeout: 60000 }, async (s) => {
         await until('no session', async () => await server.metric(
             'centrifugo_node_num_clients') === 0);
     });
+
+    s.it('a preflight with a body leaves the connection in order', async () => {
+        const server = await s.start({
+            hub: 'client_insecure on; api_insecure on; allowed_origins *;',
+        });
+        const socket = net.connect(server.port, '127.0.0.1');
+        let text = '';
+
+        socket.on('data', (b) => { text += b.toString('latin1'); });
+        socket.write('OPTIONS /connection/websocket HTTP/1.1\r\nHost: a\r\n'
+                     + 'Origin: https://a.example\r\nContent-Length: 5\r\n'
+                     + '\r\nhello'
+                     + 'GET /health HTTP/1.1\r\nHost: a\r\n'
+                     + 'Connection: close\r\n\r\n');
+        await new Promise((ok) => socket.once('close', ok));
+
+        assert.match(text, /^HTTP\/1\.1 204 /);
+        assert.match(text, /Access-Control-Allow-Origin: https:\/\/a\.example/);
+        assert.match(text, /\r\n\r\nHTTP\/1\.1 200 [^]*\{\}$/);
+    });
 });
