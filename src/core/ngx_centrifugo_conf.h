@@ -201,7 +201,8 @@ void ngx_centrifugo_zones_replace(ngx_cycle_t *cycle,
 
 /*
  * Makes the doorbells at the first start with a hub; a start without enough
- * descriptors goes on with fewer and says so.
+ * descriptors goes on with fewer and says so.  They are closed with the last
+ * cycle that has a hub.
  */
 void ngx_centrifugo_zones_bells(ngx_cycle_t *cycle,
     ngx_centrifugo_main_conf_t *mcf);
