@@ -6,6 +6,7 @@
 
 #include "src/core/ngx_centrifugo_conf.h"
 #include "src/client/ngx_centrifugo_worker.h"
+#include "src/proxy/ngx_centrifugo_call.h"
 #include "src/transport/ngx_centrifugo_ws.h"
 #include "src/api/ngx_centrifugo_api.h"
 #include "src/api/ngx_centrifugo_http.h"
@@ -415,6 +416,7 @@ ngx_centrifugo_init_process(ngx_cycle_t *cycle)
 #endif
 
     ngx_centrifugo_api_init_worker();
+    ngx_centrifugo_call_init(cycle);
 
     return ngx_centrifugo_worker_init(cycle, mcf);
 }
@@ -423,5 +425,6 @@ ngx_centrifugo_init_process(ngx_cycle_t *cycle)
 static void
 ngx_centrifugo_exit_process(ngx_cycle_t *cycle)
 {
+    ngx_centrifugo_call_exit();
     ngx_centrifugo_worker_exit(cycle);
 }

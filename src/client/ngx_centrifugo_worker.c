@@ -3,6 +3,7 @@
 #include "ngx_centrifugo_order.h"
 #include "ngx_centrifugo_timer.h"
 #include "../broker/ngx_centrifugo_request.h"
+#include "../proxy/ngx_centrifugo_fetch.h"
 #include "../core/ngx_centrifugo_fault.h"
 
 
@@ -96,6 +97,8 @@ ngx_centrifugo_worker_init(ngx_cycle_t *cycle, ngx_centrifugo_main_conf_t *mcf)
 
     for (i = 0; i < mcf->hubs.nelts; i++) {
         hcf[i]->hub.registry = mcf->registry;
+        hcf[i]->verifier.fetch = ngx_centrifugo_fetch;
+        hcf[i]->subscription_verifier.fetch = ngx_centrifugo_fetch;
 
         if (ngx_centrifugo_broker_init(hcf[i]) != NGX_OK) {
             return NGX_ERROR;

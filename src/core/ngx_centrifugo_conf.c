@@ -209,6 +209,7 @@ conf_create_hub(ngx_conf_t *cf, ngx_str_t *name)
 
 #if (NGX_CENTRIFUGO_TEST)
     hcf->test_engine_delay = NGX_CONF_UNSET_MSEC;
+    hcf->test_handshake_delay = NGX_CONF_UNSET_MSEC;
     hcf->verifier.delay = NGX_CONF_UNSET_MSEC;
     hcf->test_log = NGX_CONF_UNSET_SIZE;
     hcf->test_control = NGX_CONF_UNSET_SIZE;
@@ -761,6 +762,7 @@ ngx_centrifugo_conf_location(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     lcf->clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
     lcf->clcf->handler = lcf->endpoint->handler;
+    lcf->cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_centrifugo_module);
 
@@ -821,6 +823,11 @@ ngx_centrifugo_conf_finish(ngx_conf_t *cf)
 
             case NGX_CENTRIFUGO_ENDPOINT_CLIENT:
                 rc = conf_check_client(cf, lcf[i]);
+
+                if (lcf[i]->hub->server == NULL) {
+                    lcf[i]->hub->server = lcf[i]->cscf;
+                }
+
                 break;
 
             case NGX_CENTRIFUGO_ENDPOINT_API:

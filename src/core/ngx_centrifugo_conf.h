@@ -65,6 +65,8 @@ typedef struct {
     ngx_shm_zone_t                     *shm_zone;
     ngx_uint_t                          slots;      /* asked for */
     ngx_cycle_t                        *cycle;
+    ngx_http_core_srv_conf_t           *server;     /* of its first client
+                                                       location */
 
     ngx_str_t                           api_key;
     ngx_array_t                        *allowed_origins;    /* ngx_str_t */
@@ -119,6 +121,7 @@ typedef struct {
 
 #if (NGX_CENTRIFUGO_TEST)
     ngx_msec_t                          test_engine_delay;
+    ngx_msec_t                          test_handshake_delay;
     size_t                              test_log;
     size_t                              test_control;
 #endif
@@ -170,6 +173,7 @@ typedef struct {
     ngx_http_core_loc_conf_t           *clcf;
     ngx_http_complex_value_t           *user;       /* before the hub's */
     ngx_http_complex_value_t           *connection_info;
+    ngx_http_core_srv_conf_t           *cscf;
     unsigned                            merged:1;
 } ngx_centrifugo_loc_conf_t;
 
@@ -251,7 +255,8 @@ void ngx_centrifugo_zones_replace(ngx_cycle_t *cycle,
 
 /*
  * Makes the doorbells at the first start with a hub; a start without enough
- * descriptors goes on with fewer and says so.
+ * descriptors goes on with fewer and says so.  They are closed with the last
+ * cycle that has a hub.
  */
 void ngx_centrifugo_zones_bells(ngx_cycle_t *cycle,
     ngx_centrifugo_main_conf_t *mcf);

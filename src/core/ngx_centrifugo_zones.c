@@ -6,6 +6,16 @@
 #include "ngx_centrifugo_conf.h"
 
 #include <sys/random.h>
+#include <unistd.h>
+
+
+/* the doorbells of a registry, as the process that made them knows them */
+typedef struct {
+    ngx_centrifugo_registry_t  *registry;
+    ngx_uint_t                  cycles;     /* that use it */
+    ngx_uint_t                  n;
+    ngx_centrifugo_bell_t       bells[NGX_CENTRIFUGO_BELLS];
+} zones_bells_t;
 
 
 static ngx_int_t zones_add_registry(ngx_conf_t *cf,
@@ -15,6 +25,12 @@ static ngx_int_t zones_init_hub(ngx_shm_zone_t *zone, void *data);
 static ngx_centrifugo_hub_conf_t *zones_old(volatile ngx_cycle_t *cycle,
     ngx_str_t *name);
 static void *zones_take_all(ngx_slab_pool_t *pool, size_t *size);
+static void zones_hold_bells(ngx_cycle_t *cycle,
+    ngx_centrifugo_registry_t *registry);
+static void zones_release_bells(void *data);
+
+
+static zones_bells_t  *zones_held;
 
 
 ngx_int_t
@@ -272,6 +288,7 @@ ngx_centrifugo_zones_bells(ngx_cycle_t *cycle,
     ngx_core_conf_t  *ccf;
 
     if (mcf->registry->nbells) {
+        zones_hold_bells(cycle, mcf->registry);
         return;
     }
 
@@ -286,6 +303,79 @@ ngx_centrifugo_zones_bells(ngx_cycle_t *cycle,
                       "workers without one poll",
                       mcf->registry->nbells, n);
     }
+
+    zones_hold_bells(cycle, mcf->registry);
+}
+
+
+/*
+ * The registry's zone goes with the last cycle that has a hub, and so must the
+ * descriptors.  Workers have their own copies of both.
+ */
+
+static void
+zones_hold_bells(ngx_cycle_t *cycle, ngx_centrifugo_registry_t *registry)
+{
+    zones_bells_t       *held;
+    ngx_pool_cleanup_t  *cln;
+
+    held = zones_held;
+
+    if (held == NULL || held->registry != registry) {
+
+        held = malloc(sizeof(zones_bells_t));
+        if (held == NULL) {
+            return;
+        }
+
+        held->registry = registry;
+        held->cycles = 0;
+        held->n = registry->nbells;
+        ngx_memcpy(held->bells, registry->bells,
+                   held->n * sizeof(ngx_centrifugo_bell_t));
+    }
+
+    cln = ngx_pool_cleanup_add(cycle->pool, 0);
+
+    held->cycles++;
+    zones_held = held;
+
+    /* without memory they stay open: none may be missing */
+
+    if (cln) {
+        cln->handler = zones_release_bells;
+        cln->data = held;
+    }
+}
+
+
+static void
+zones_release_bells(void *data)
+{
+    zones_bells_t *held = data;
+
+    ngx_uint_t              i;
+    ngx_centrifugo_bell_t  *bell;
+
+    if (--held->cycles) {
+        return;
+    }
+
+    for (i = 0; i < held->n; i++) {
+        bell = &held->bells[i];
+
+        (void) close(bell->rd);
+
+        if (bell->wr != bell->rd) {
+            (void) close(bell->wr);
+        }
+    }
+
+    if (zones_held == held) {
+        zones_held = NULL;
+    }
+
+    free(held);
 }
 
 

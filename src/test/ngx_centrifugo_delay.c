@@ -292,6 +292,7 @@ void
 ngx_centrifugo_test_init_hub(ngx_centrifugo_hub_conf_t *hcf)
 {
     ngx_conf_init_msec_value(hcf->test_engine_delay, 0);
+    ngx_conf_init_msec_value(hcf->test_handshake_delay, 0);
     ngx_conf_init_msec_value(hcf->verifier.delay, 0);
     ngx_conf_init_size_value(hcf->test_log, 0);
     ngx_conf_init_size_value(hcf->test_control, 0);

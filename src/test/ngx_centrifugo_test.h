@@ -1,6 +1,6 @@
 /*
- * What only the test build has: late answers, small rings, kills, wipes, and
- * an echo for WebSocket compliance suites.
+ * What only the test build has: late answers, small rings, kills, wipes,
+ * fetches, and an echo for WebSocket compliance suites.
  */
 
 #ifndef _NGX_CENTRIFUGO_TEST_H_INCLUDED_
@@ -20,6 +20,8 @@
                                                                              \
     HUB_TIME("test_engine_delay", test_engine_delay,                         \
              &ngx_centrifugo_drain_bounds),                                  \
+    HUB_TIME("test_handshake_delay", test_handshake_delay,                   \
+             &ngx_centrifugo_drain_bounds),                                  \
     HUB_TIME("test_auth_delay", verifier.delay,                              \
              &ngx_centrifugo_drain_bounds),                                  \
     HUB_SIZE("test_log", test_log, &ngx_centrifugo_test_ring_bounds),        \
@@ -28,6 +30,8 @@
                                                                              \
     LOCATION("centrifugo_test_wipe", &ngx_centrifugo_test_wipe_endpoint),    \
     LOCATION("centrifugo_test_ask", &ngx_centrifugo_test_ask_endpoint),      \
+    LOCATION("centrifugo_test_fetch", &ngx_centrifugo_test_fetch_endpoint),  \
+    LOCATION("centrifugo_test_call", &ngx_centrifugo_test_call_endpoint),    \
     LOCATION("centrifugo_ws_echo", &ngx_centrifugo_test_echo_endpoint),
 
 
@@ -35,6 +39,8 @@ extern ngx_centrifugo_bounds_t    ngx_centrifugo_test_ring_bounds;
 extern ngx_centrifugo_endpoint_t  ngx_centrifugo_test_wipe_endpoint;
 extern ngx_centrifugo_endpoint_t  ngx_centrifugo_test_ask_endpoint;
 extern ngx_centrifugo_endpoint_t  ngx_centrifugo_test_echo_endpoint;
+extern ngx_centrifugo_endpoint_t  ngx_centrifugo_test_fetch_endpoint;
+extern ngx_centrifugo_endpoint_t  ngx_centrifugo_test_call_endpoint;
 
 
 /* centrifugo_test_kill POINT N: the Nth of all workers that passes it. */

@@ -5,6 +5,7 @@
  */
 
 #include "ngx_centrifugo_ws.h"
+#include "ngx_centrifugo_cors.h"
 #include "../client/ngx_centrifugo_worker.h"
 
 
@@ -33,12 +34,11 @@ static ngx_uint_t handshake_has_token(const ngx_str_t *list,
     const char *token, size_t len);
 static ngx_int_t handshake_refuse(ngx_http_request_t *r, ngx_uint_t status,
     const char *name, const char *value, const char *text);
-static ngx_int_t handshake_add_header(ngx_http_request_t *r,
-    const char *name, u_char *value, size_t len);
 static ngx_int_t handshake_accept(ngx_http_request_t *r, u_char *accept,
     ngx_str_t *protocol);
 static void handshake_write_handler(ngx_http_request_t *r);
 static ngx_int_t handshake_post(ngx_http_request_t *r);
+static void handshake_detach_cleanup(void *data);
 static void handshake_detach_handler(ngx_event_t *ev);
 static void handshake_free_buffers(ngx_connection_t *c,
     ngx_http_connection_t *hc);
@@ -58,6 +58,13 @@ ngx_centrifugo_ws_handler(ngx_http_request_t *r)
     ngx_centrifugo_hub_conf_t  *hcf;
     ngx_centrifugo_loc_conf_t  *lcf;
     ngx_centrifugo_admission_t *admission;
+
+    lcf = ngx_http_get_module_loc_conf(r, ngx_centrifugo_module);
+    hcf = lcf->hub;
+
+    if (r->method == NGX_HTTP_OPTIONS) {
+        return ngx_centrifugo_cors_preflight(r, hcf, "GET, OPTIONS");
+    }
 
     if (r->method != NGX_HTTP_GET) {
         return handshake_refuse(r, NGX_HTTP_NOT_ALLOWED, "Allow", "GET",
@@ -92,9 +99,6 @@ ngx_centrifugo_ws_handler(ngx_http_request_t *r)
                                 "Only version 13 of WebSocket is spoken "
                                 "here.\n");
     }
-
-    lcf = ngx_http_get_module_loc_conf(r, ngx_centrifugo_module);
-    hcf = lcf->hub;
 
     if (ngx_centrifugo_origin_check(hcf->allowed_origins,
                                     h.origin.data ? &h.origin : NULL)
@@ -334,9 +338,10 @@ static ngx_int_t
 handshake_refuse(ngx_http_request_t *r, ngx_uint_t status, const char *name,
     const char *value, const char *text)
 {
-    ngx_int_t    rc;
-    ngx_buf_t   *b;
-    ngx_chain_t  out;
+    ngx_int_t                   rc;
+    ngx_buf_t                  *b;
+    ngx_chain_t                 out;
+    ngx_centrifugo_loc_conf_t  *lcf;
 
     rc = ngx_http_discard_request_body(r);
 
@@ -344,9 +349,13 @@ handshake_refuse(ngx_http_request_t *r, ngx_uint_t status, const char *name,
         return rc;
     }
 
-    if (name && handshake_add_header(r, name, (u_char *) value,
-                                     ngx_strlen(value))
-                != NGX_OK)
+    lcf = ngx_http_get_module_loc_conf(r, ngx_centrifugo_module);
+
+    if (ngx_centrifugo_cors(r, lcf->hub) == NGX_ERROR
+        || (name
+            && ngx_centrifugo_cors_header(r, name, (u_char *) value,
+                                          ngx_strlen(value))
+               != NGX_OK))
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -386,28 +395,6 @@ handshake_refuse(ngx_http_request_t *r, ngx_uint_t status, const char *name,
 
 
 static ngx_int_t
-handshake_add_header(ngx_http_request_t *r, const char *name, u_char *value,
-    size_t len)
-{
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    h->hash = 1;
-    ngx_centrifugo_header_next(h);
-    h->key.data = (u_char *) name;
-    h->key.len = ngx_strlen(name);
-    h->value.data = value;
-    h->value.len = len;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
 handshake_accept(ngx_http_request_t *r, u_char *accept, ngx_str_t *protocol)
 {
     u_char     *p;
@@ -420,12 +407,13 @@ handshake_accept(ngx_http_request_t *r, u_char *accept, ngx_str_t *protocol)
 
     ngx_memcpy(p, accept, 28);
 
-    if (handshake_add_header(r, "Upgrade", (u_char *) "websocket", 9)
+    if (ngx_centrifugo_cors_header(r, "Upgrade", (u_char *) "websocket", 9)
         != NGX_OK
-        || handshake_add_header(r, "Sec-WebSocket-Accept", p, 28) != NGX_OK
+        || ngx_centrifugo_cors_header(r, "Sec-WebSocket-Accept", p, 28)
+           != NGX_OK
         || (protocol->len
-            && handshake_add_header(r, "Sec-WebSocket-Protocol",
-                                    protocol->data, protocol->len)
+            && ngx_centrifugo_cors_header(r, "Sec-WebSocket-Protocol",
+                                          protocol->data, protocol->len)
                != NGX_OK))
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -489,20 +477,26 @@ handshake_write_handler(ngx_http_request_t *r)
 
 /*
  * The handler that is running goes on to use the request after it returns, so
- * the request is freed from an event of its own.
+ * the request is freed from an event of its own.  NGINX may end the request
+ * before that: worker_shutdown_timeout comes between them.  The block is of
+ * the request's pool, so it is there as long as anything points to it.
  */
 
 static ngx_int_t
 handshake_post(ngx_http_request_t *r)
 {
     handshake_detach_t  *d;
+    ngx_http_cleanup_t  *cln;
 
-    d = malloc(sizeof(handshake_detach_t));
-    if (d == NULL) {
+    cln = ngx_http_cleanup_add(r, sizeof(handshake_detach_t));
+    if (cln == NULL) {
         return NGX_ERROR;
     }
 
+    d = cln->data;
     ngx_memzero(d, sizeof(handshake_detach_t));
+
+    cln->handler = handshake_detach_cleanup;
 
     d->request = r;
     d->lcf = ngx_http_get_module_loc_conf(r, ngx_centrifugo_module);
@@ -515,7 +509,29 @@ handshake_post(ngx_http_request_t *r)
 
     ngx_post_event(&d->event, &ngx_posted_events);
 
+#if (NGX_CENTRIFUGO_TEST)
+    if (d->lcf->hub->test_handshake_delay) {
+        ngx_msleep(d->lcf->hub->test_handshake_delay);
+    }
+#endif
+
     return NGX_OK;
+}
+
+
+/*
+ * The request ends: by the event, which is not posted any more then, or
+ * before it.
+ */
+
+static void
+handshake_detach_cleanup(void *data)
+{
+    handshake_detach_t *d = data;
+
+    if (d->event.posted) {
+        ngx_delete_posted_event(&d->event);
+    }
 }
 
 
@@ -533,8 +549,6 @@ handshake_detach_handler(ngx_event_t *ev)
     d = ev->data;
     r = d->request;
     lcf = d->lcf;
-
-    free(d);
 
     c = r->connection;
     hc = r->http_connection;

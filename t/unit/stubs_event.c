@@ -8,6 +8,7 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 
+#include "auth/ngx_centrifugo_auth.h"
 #include "stubs_event.h"
 #include "client/ngx_centrifugo_client.h"
 
@@ -384,12 +385,11 @@ ngx_centrifugo_session_log(ngx_centrifugo_client_t *client)
 }
 
 
-#if (NGX_PCRE)
+/* no location, no document */
 
-__attribute__((weak)) ngx_int_t
-ngx_regex_exec(ngx_regex_t *re, ngx_str_t *s, int *captures, ngx_uint_t size)
+void
+ngx_centrifugo_fetch(void *data, const ngx_str_t *uri,
+    const ngx_centrifugo_fetched_t *done)
 {
-    return NGX_DECLINED;
+    done->handler(done->data, NGX_ERROR, NULL);
 }
-
-#endif
