@@ -1,5 +1,5 @@
-# nginx -t takes the examples, and docs/authentication.md has the code of
-# examples/tokens as it is.
+# nginx -t takes the examples, the pages have them as they are, and links
+# between pages lead somewhere.
 
 use strict;
 use warnings;
@@ -58,18 +58,18 @@ for my $conf (glob 'examples/*/nginx.conf') {
     unlike($out, qr/\[(warn|emerg|error)\]/, "$conf: nothing to complain of");
 }
 
-my $docs = slurp('docs/authentication.md');
+my $docs = slurp('docs/authentication.md') . slurp('docs/channels.md');
 my $files = 0;
 
-for my $file (glob 'examples/tokens/*') {
-    next if $file =~ m{/jwt\.mjs$|__pycache__};
+for my $file (glob('examples/tokens/*'), glob('examples/*/nginx.conf')) {
+    next if $file =~ m{/jwt\.mjs$|__pycache__|/quickstart/};
 
     my $code = slurp($file);
     ok($docs =~ /^```[a-z]+\n\Q$code\E```$/m, "$file is in the docs");
     $files++;
 }
 
-ok($files >= 5, 'the code was found');
+ok($files >= 8, 'the code was found');
 
 # links between pages lead somewhere
 
