@@ -7,6 +7,7 @@
 #include "src/core/ngx_centrifugo_conf.h"
 #include "src/client/ngx_centrifugo_worker.h"
 #include "src/transport/ngx_centrifugo_ws.h"
+#include "src/api/ngx_centrifugo_api.h"
 #include "src/api/ngx_centrifugo_http.h"
 
 #if (NGX_CENTRIFUGO_TEST)
@@ -389,6 +390,7 @@ ngx_centrifugo_init_module(ngx_cycle_t *cycle)
 
     ngx_centrifugo_zones_bells(cycle, mcf);
     ngx_centrifugo_zones_replace(cycle, mcf);
+    ngx_centrifugo_api_init();
 
     return NGX_OK;
 }
@@ -411,6 +413,8 @@ ngx_centrifugo_init_process(ngx_cycle_t *cycle)
 #if (NGX_CENTRIFUGO_TEST)
     ngx_centrifugo_test_init_worker(mcf);
 #endif
+
+    ngx_centrifugo_api_init_worker();
 
     return ngx_centrifugo_worker_init(cycle, mcf);
 }

@@ -85,7 +85,8 @@ typedef struct {
 /*
  * How a verifier gets a document: a GET of `uri` (a path with arguments), that
  * ends by calling the handler exactly once, perhaps before fetch() returns.
- * NGX_OK: the answer was 200 and is whole; NGX_ERROR: anything else.
+ * NGX_OK: the answer was 200 and is whole; NGX_ERROR: anything else.  `uri` is
+ * there until fetch() returns, `body` until the handler does.
  */
 typedef struct {
     void             (*handler)(void *data, ngx_int_t rc,

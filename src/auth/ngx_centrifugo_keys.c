@@ -331,7 +331,7 @@ static const char *
 key_kind(ngx_centrifugo_key_t *key)
 {
     int          nid;
-    char         name[32];
+    char         name[32] = "";
     ngx_uint_t   i;
 
     if (EVP_PKEY_is_a(key->pkey, "RSA")) {

@@ -499,8 +499,8 @@ verifier_placeholder(ngx_conf_t *cf, ngx_centrifugo_verifier_t *verifier,
     {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "the group \"%V\" chooses where keys are fetched "
-                           "from by %sjwks_public_endpoint, but matches any "
-                           "text: write the words it may be, like "
+                           "from by %sjwks_public_endpoint, but is no list of "
+                           "words: write what it may be, like "
                            "(?<%V>one|two), or "
                            "\"%sinsecure_skip_jwks_endpoint_safety_check "
                            "on;\"", name, verifier->prefix, name,

@@ -4,6 +4,7 @@
  */
 
 #include "ngx_centrifugo_broker.h"
+#include "../core/ngx_centrifugo_text.h"
 
 #if (NGX_CENTRIFUGO_TEST)
 #include "../test/ngx_centrifugo_test.h"
@@ -11,6 +12,8 @@
 
 
 #define BROKER_WALK  256        /* channels put back in one turn */
+#define BROKER_LOOK  2048       /* channels looked at for a page */
+#define BROKER_STEPS 300000     /* of a pattern, for a page */
 
 
 typedef struct {
@@ -482,7 +485,8 @@ broker_no_room(ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *what,
 
     ngx_log_error(NGX_LOG_ERR, log, 0,
                   "centrifugo: no room in the zone of hub \"%V\" to put "
-                  "\"%V\" back, trying again", &hcf->name, what);
+                  "\"%V\" back, trying again", &hcf->name,
+                  ngx_centrifugo_log_str(what));
 
     table = hcf->channels;
 
@@ -515,6 +519,63 @@ broker_from(broker_table_t *table, uint64_t id)
 
     return found ? ngx_rbtree_data(found, ngx_centrifugo_channel_t, node)
                  : NULL;
+}
+
+
+ngx_int_t
+ngx_centrifugo_broker_channels_page(ngx_centrifugo_hub_conf_t *hcf,
+    uint64_t *cursor, const ngx_centrifugo_glob_t *glob,
+    ngx_centrifugo_buf_t *b, size_t max)
+{
+    size_t                           size;
+    ngx_uint_t                       n, steps, count;
+    broker_table_t                  *table;
+    ngx_rbtree_node_t               *node;
+    ngx_centrifugo_channel_t        *ch;
+    ngx_centrifugo_channel_entry_t   entry;
+
+    table = hcf->channels;
+    size = 0;
+    steps = 0;
+
+    ch = broker_from(table, *cursor);
+
+    for (n = 0; ch; n++) {
+
+        if (n == BROKER_LOOK || steps > BROKER_STEPS) {
+            return NGX_AGAIN;
+        }
+
+        /* what is being delivered holds its channel, too */
+
+        count = ch->count - (ch == table->current);
+
+        if (count && (glob == NULL
+                      || ngx_centrifugo_glob_match(glob, &ch->name.str,
+                                                   &steps)))
+        {
+            size += sizeof(ngx_centrifugo_channel_entry_t) + ch->name.str.len;
+
+            if (size > max) {
+                return NGX_AGAIN;
+            }
+
+            entry.id = ch->node.key;
+            entry.count = (uint32_t) count;
+            entry.len = (uint32_t) ch->name.str.len;
+
+            ngx_centrifugo_buf_append(b, &entry, sizeof(entry));
+            ngx_centrifugo_buf_append(b, ch->name.str.data, ch->name.str.len);
+        }
+
+        *cursor = ch->node.key + 1;
+
+        node = ngx_rbtree_next(&table->by_id, &ch->node);
+        ch = node ? ngx_rbtree_data(node, ngx_centrifugo_channel_t, node)
+                  : NULL;
+    }
+
+    return NGX_OK;
 }
 
 

@@ -7,6 +7,7 @@
 #include "ngx_centrifugo_delivery.h"
 #include "ngx_centrifugo_timer.h"
 #include "ngx_centrifugo_worker.h"
+#include "../core/ngx_centrifugo_text.h"
 
 
 #define CLIENT_ARENA      8192
@@ -616,7 +617,8 @@ ngx_centrifugo_client_close(ngx_centrifugo_client_t *client,
     ngx_log_error(NGX_LOG_INFO, client->log, 0,
                   "centrifugo client %*s of user \"%V\" disconnected with "
                   "%ui \"%V\": %s", (size_t) NGX_CENTRIFUGO_ID_LEN, id,
-                  &client->user, disconnect->code, &disconnect->reason, why);
+                  ngx_centrifugo_log_str(&client->user), disconnect->code,
+                  ngx_centrifugo_log_str(&disconnect->reason), why);
 
     for (i = 0; client_disconnects[i]; i++) {
         if (client_disconnects[i]->code == disconnect->code) {
@@ -689,7 +691,8 @@ ngx_centrifugo_client_gone(ngx_centrifugo_client_t *client, ngx_uint_t code,
 
     ngx_log_error(NGX_LOG_INFO, client->log, 0,
                   "centrifugo client %*s of user \"%V\" left: %s",
-                  (size_t) NGX_CENTRIFUGO_ID_LEN, id, &client->user, why);
+                  (size_t) NGX_CENTRIFUGO_ID_LEN, id,
+                  ngx_centrifugo_log_str(&client->user), why);
 
     client->code = (uint16_t) code;
     client->reason = why;
@@ -755,8 +758,10 @@ ngx_centrifugo_client_error(ngx_centrifugo_client_t *client, uint32_t id,
     ngx_log_error(NGX_LOG_INFO, client->log, 0,
                   "centrifugo client %*s of user \"%V\": %V of channel \"%V\" "
                   "failed with %ui \"%V\": %s",
-                  (size_t) NGX_CENTRIFUGO_ID_LEN, uuid, &client->user,
-                  ngx_centrifugo_method_name(method), channel, err->code,
+                  (size_t) NGX_CENTRIFUGO_ID_LEN, uuid,
+                  ngx_centrifugo_log_str(&client->user),
+                  ngx_centrifugo_method_name(method),
+                  ngx_centrifugo_log_str(channel), err->code,
                   &err->message, why);
 
     ngx_centrifugo_hub_add(&client->hcf->hub,
@@ -886,17 +891,7 @@ ngx_centrifugo_client_push_end(ngx_centrifugo_client_t *client,
 u_char *
 ngx_centrifugo_client_id(ngx_centrifugo_client_t *client, u_char *p)
 {
-    ngx_uint_t  i;
-
-    for (i = 0; i < sizeof(client->id); i++) {
-        if (i == 4 || i == 6 || i == 8 || i == 10) {
-            *p++ = '-';
-        }
-
-        p = ngx_hex_dump(p, &client->id[i], 1);
-    }
-
-    return p;
+    return ngx_centrifugo_id_print(p, client->id);
 }
 
 

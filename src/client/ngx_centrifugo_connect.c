@@ -7,6 +7,7 @@
 #include "ngx_centrifugo_order.h"
 #include "ngx_centrifugo_timer.h"
 #include "ngx_centrifugo_worker.h"
+#include "../core/ngx_centrifugo_text.h"
 
 
 #define CONNECT_TTL_MAX  31536000       /* a year, seconds */
@@ -799,7 +800,8 @@ connect_accepted(ngx_centrifugo_client_t *client, connecting_t *cn)
 
     ngx_log_error(NGX_LOG_INFO, client->log, 0,
                   "centrifugo client %V of user \"%V\" connected to hub "
-                  "\"%V\"", &result.client, &client->user, &hcf->name);
+                  "\"%V\"", &result.client,
+                  ngx_centrifugo_log_str(&client->user), &hcf->name);
 
     interval = hcf->ping_interval;
 

@@ -242,6 +242,10 @@ ngx_centrifugo_worker_exit(ngx_cycle_t *cycle)
             {
                 /* void */
             }
+
+            /* there may be leaves */
+
+            (void) ngx_centrifugo_broker_wake(hcf[i]);
         }
 
         ngx_centrifugo_registry_free(worker.mcf->registry, worker.slot);

@@ -1,5 +1,5 @@
 /*
- * What a worker does with a hub: publish, join, leave, reap, count.
+ * What a worker does with a hub: publish, join, leave, count.
  */
 
 #include "ngx_centrifugo_hub_shm.h"
@@ -7,12 +7,6 @@
 #include <sys/random.h>
 
 
-#define HUB_REAP_ITEMS  256     /* of one section */
-#define HUB_REAP_PARTS  16      /* sections of one call */
-
-
-static ngx_uint_t hub_reap_part(ngx_centrifugo_hub_t *hub, ngx_uint_t slot,
-    uint64_t *cursor);
 static ngx_uint_t hub_locate(ngx_centrifugo_hub_shm_t *shm,
     const ngx_str_t *channel, uint64_t *hash);
 static void hub_lock_stat(ngx_centrifugo_hub_stat_t *stat, ngx_uint_t n,
@@ -220,108 +214,6 @@ ngx_centrifugo_hub_leave(ngx_centrifugo_hub_t *hub, const ngx_str_t *channel)
 }
 
 
-ngx_int_t
-ngx_centrifugo_hub_reap(ngx_centrifugo_hub_t *hub, ngx_uint_t slot,
-    uint64_t *cursor)
-{
-    ngx_uint_t                 i, parts;
-    ngx_centrifugo_hub_shm_t  *shm;
-    ngx_centrifugo_member_t   *m;
-
-    shm = hub->shm;
-
-    if (slot >= shm->slots) {
-        return NGX_OK;
-    }
-
-    if (*cursor == 0) {
-
-        /* before any shard: a wipe asks nothing of it from here on */
-
-        ngx_centrifugo_control_leave(hub, slot);
-    }
-
-    for (parts = 0; *cursor < (uint64_t) shm->shards * shm->buckets; parts++) {
-
-        if (parts == HUB_REAP_PARTS || hub_reap_part(hub, slot, cursor)) {
-            return NGX_AGAIN;
-        }
-    }
-
-    m = hub_member(shm, slot);
-
-    for (i = 0; i < NGX_CENTRIFUGO_GAUGE_COUNT; i++) {
-        __atomic_store_n(&m->counters[i], 0, __ATOMIC_RELAXED);
-    }
-
-    NGX_CENTRIFUGO_POINT(REAP_DONE);
-
-    return NGX_OK;
-}
-
-
-/*
- * One section of it: many items, or one entry of presence, as its leave goes
- * into the log.  Returns 1 when it has done enough for one call.
- */
-
-static ngx_uint_t
-hub_reap_part(ngx_centrifugo_hub_t *hub, ngx_uint_t slot, uint64_t *cursor)
-{
-    ngx_int_t                  rc;
-    ngx_uint_t                 n, items, bucket;
-    ngx_centrifugo_shard_t    *shard;
-    ngx_centrifugo_hub_shm_t  *shm;
-
-    shm = hub->shm;
-    n = (ngx_uint_t) (*cursor / shm->buckets);
-    bucket = (ngx_uint_t) (*cursor % shm->buckets);
-
-    if (ngx_centrifugo_shard_lock(hub, n) != NGX_OK) {
-
-        /* a damaged shard is passed over */
-
-        *cursor = (uint64_t) (n + 1) * shm->buckets;
-        return 1;
-    }
-
-    rc = NGX_OK;
-    items = 0;
-
-    while (bucket < shm->buckets && items < HUB_REAP_ITEMS) {
-        items++;
-        rc = ngx_centrifugo_shard_reap(hub, n, bucket, slot, &items);
-
-        if (rc == NGX_AGAIN) {
-            break;
-        }
-
-        if (rc == NGX_ERROR) {
-
-            /* a wiped one is passed over, too: nothing is in it */
-
-            bucket = shm->buckets;
-            break;
-        }
-
-        bucket++;
-    }
-
-    if (bucket == shm->buckets) {
-        shard = hub_shard(shm, n);
-        intent_store(&shard->resync[slot / 64],
-                     shard->resync[slot / 64] & ~(1ULL << (slot % 64)));
-    }
-
-    NGX_CENTRIFUGO_POINT(REAP_SHARD);
-    ngx_centrifugo_shard_unlock(hub, n);
-
-    *cursor = (uint64_t) n * shm->buckets + bucket;
-
-    return rc != NGX_AGAIN;
-}
-
-
 void
 ngx_centrifugo_hub_add(ngx_centrifugo_hub_t *hub,
     ngx_centrifugo_counter_e counter, int64_t n)
@@ -501,6 +393,16 @@ ngx_centrifugo_hub_make_id(ngx_centrifugo_hub_t *hub, u_char *id)
     ngx_memcpy(id, &owner, sizeof(uint32_t));
 
     return NGX_OK;
+}
+
+
+void
+ngx_centrifugo_hub_node(ngx_centrifugo_hub_t *hub, u_char *uuid16)
+{
+    ngx_memcpy(uuid16, hub->shm->node, 16);
+
+    uuid16[6] = (u_char) ((uuid16[6] & 0x0f) | 0x40);
+    uuid16[8] = (u_char) ((uuid16[8] & 0x3f) | 0x80);
 }
 
 

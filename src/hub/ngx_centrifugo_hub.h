@@ -430,6 +430,9 @@ void ngx_centrifugo_hub_stat(ngx_centrifugo_hub_t *hub,
  */
 ngx_int_t ngx_centrifugo_hub_make_id(ngx_centrifugo_hub_t *hub, u_char *id);
 
+/* The id of the zone, 16 bytes: that of this NGINX instance in this hub. */
+void ngx_centrifugo_hub_node(ngx_centrifugo_hub_t *hub, u_char *uuid16);
+
 /* The owner of such an id; whether it still lives is for the caller. */
 void ngx_centrifugo_hub_id_owner(ngx_centrifugo_hub_t *hub, const u_char *id,
     ngx_uint_t *slot, uint32_t *generation);

@@ -114,6 +114,10 @@ typedef struct {
     u_char                    data[];
 } ngx_centrifugo_chain_t;
 
+#define NGX_CENTRIFUGO_ITEM_MAX      2032
+#define NGX_CENTRIFUGO_ENTRANT_INFO  /* bytes of info in the record */        \
+    (NGX_CENTRIFUGO_ITEM_MAX - sizeof(ngx_centrifugo_entrant_t))
+
 /* of a shard */
 typedef struct {
     uint64_t                  records;      /* of all types: what a walk of
@@ -425,22 +429,11 @@ void ngx_centrifugo_shard_counts(ngx_centrifugo_shard_t *shard);
 ngx_int_t ngx_centrifugo_shard_settle(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t n);
 
-/*
- * Takes out what belongs to `slot` in one bucket, but at most one entry of
- * presence.  NGX_OK: nothing of it is left there; NGX_AGAIN: call again, in a
- * section of its own; NGX_ERROR: the shard is damaged.  Adds to *items how
- * many it looked at.
- */
-ngx_int_t ngx_centrifugo_shard_reap(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
-    ngx_uint_t bucket, ngx_uint_t slot, ngx_uint_t *items);
-
 
 /*
  * chain.c: bytes that one item can't hold.  Within the shard's lock; what is
  * built hangs on intent.chain until its owner is linked.
  */
-
-#define NGX_CENTRIFUGO_ITEM_MAX  2032
 
 /*
  * build: stores the bytes of the parts behind the first `skip`; NGX_DECLINED:
@@ -473,8 +466,11 @@ ngx_int_t ngx_centrifugo_chain_node(ngx_centrifugo_hub_shm_t *shm,
 /*
  * presence.c, within the shard's lock.  leave: takes an entry out and appends
  * the leave, NGX_ERROR: it stays, or the shard was wiped.  entered, left: end
- * what is committed, may be done again.
+ * what is committed, may be done again.  info (presence_read.c): copies all
+ * info of an entry, whose length was checked; NGX_ERROR: it is damaged.
  */
+ngx_int_t ngx_centrifugo_presence_info(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_entrant_t *entrant, u_char *dst);
 ngx_int_t ngx_centrifugo_presence_leave(ngx_centrifugo_hub_t *hub,
     ngx_uint_t n, ngx_centrifugo_entrant_t *entrant, uint64_t time);
 ngx_int_t ngx_centrifugo_presence_entered(ngx_centrifugo_hub_shm_t *shm,

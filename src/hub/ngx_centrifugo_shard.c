@@ -15,8 +15,6 @@ static ngx_uint_t shard_empty(ngx_centrifugo_hub_shm_t *shm,
     ngx_centrifugo_record_t *rec);
 static uint64_t shard_hash(ngx_centrifugo_hub_shm_t *shm,
     ngx_centrifugo_record_t *rec);
-static ngx_int_t shard_reap_item(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
-    ngx_centrifugo_item_t *item, ngx_uint_t slot);
 
 
 /* readers of figures take no lock */
@@ -120,6 +118,7 @@ ngx_centrifugo_shard_find(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     uint64_t hash, const ngx_str_t *name)
 {
     size_t                     room;
+    u_char                    *found;
     uint64_t                   left;
     ngx_centrifugo_ref_t       ref;
     ngx_centrifugo_item_t     *item;
@@ -146,16 +145,15 @@ ngx_centrifugo_shard_find(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
             continue;
         }
 
-        rec = ngx_centrifugo_shard_item(shm, ref,
-                                        NGX_CENTRIFUGO_ITEM_CHANNEL);
-        if (rec == NULL) {
+        rec = (ngx_centrifugo_record_t *) item;
+        found = (u_char *) &rec->mask[shm->mask_words];
+
+        if (found - (u_char *) rec + name->len > room) {
             ngx_centrifugo_shard_wipe(hub, n);
             return NULL;
         }
 
-        if (ngx_memcmp(&rec->mask[shm->mask_words], name->data, name->len)
-            == 0)
-        {
+        if (ngx_memcmp(found, name->data, name->len) == 0) {
             return rec;
         }
     }
@@ -561,102 +559,6 @@ ngx_centrifugo_shard_settle(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n)
     intent_store(&intent->drop, 0);
 
     return NGX_OK;
-}
-
-
-ngx_int_t
-ngx_centrifugo_shard_reap(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
-    ngx_uint_t bucket, ngx_uint_t slot, ngx_uint_t *items)
-{
-    size_t                     room;
-    uint64_t                   left;
-    uint32_t                   generation;
-    ngx_int_t                  rc;
-    ngx_centrifugo_ref_t       ref;
-    ngx_centrifugo_item_t     *item;
-    ngx_centrifugo_hub_shm_t  *shm;
-
-    shm = hub->shm;
-    left = hub_shard(shm, n)->counts.records;
-    generation = hub_shard(shm, n)->generation;
-
-    for (ref = *hub_bucket(shm, n, bucket); ref; (*items)++) {
-        item = ngx_centrifugo_page_item(shm, ref, &room);
-
-        if (item == NULL || left-- == 0) {
-            ngx_centrifugo_shard_wipe(hub, n);
-            return NGX_ERROR;
-        }
-
-        ref = item->next;
-
-        rc = shard_reap_item(hub, n, item, slot);
-
-        if (hub_shard(shm, n)->generation != generation) {
-            return NGX_ERROR;
-        }
-
-        if (rc != NGX_OK) {
-            return rc;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-/*
- * Only an entry of presence may take another record with it, its channel: so
- * NGX_AGAIN, as the bucket may have changed.
- */
-
-static ngx_int_t
-shard_reap_item(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
-    ngx_centrifugo_item_t *item, ngx_uint_t slot)
-{
-    ngx_time_t                *tp;
-    ngx_centrifugo_record_t   *rec;
-    ngx_centrifugo_tally_t    *tally;
-    ngx_centrifugo_entrant_t  *entrant;
-
-    switch (item->type) {
-
-    case NGX_CENTRIFUGO_ITEM_CHANNEL:
-        rec = (ngx_centrifugo_record_t *) item;
-
-        if (rec->mask[slot / 64] & 1ULL << (slot % 64)) {
-            ngx_centrifugo_shard_clear(hub, n, rec, slot);
-        }
-
-        return NGX_OK;
-
-    case NGX_CENTRIFUGO_ITEM_TALLY:
-        tally = (ngx_centrifugo_tally_t *) item;
-
-        if (tally->slot == slot) {
-            ngx_centrifugo_tally_remove(hub, n, tally);
-        }
-
-        return NGX_OK;
-
-    case NGX_CENTRIFUGO_ITEM_PRESENCE:
-        entrant = (ngx_centrifugo_entrant_t *) item;
-
-        if (entrant->slot != slot) {
-            return NGX_OK;
-        }
-
-        tp = ngx_timeofday();
-
-        return (ngx_centrifugo_presence_leave(hub, n, entrant,
-                                        (uint64_t) tp->sec * 1000 + tp->msec)
-                == NGX_OK)
-               ? NGX_AGAIN : NGX_ERROR;
-
-    default:
-        ngx_centrifugo_shard_wipe(hub, n);
-        return NGX_ERROR;
-    }
 }
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Puts mistakes into copies of the sources, one at a time: the stress test must
-# find each.  `mutants.sh NAME...` tries only those.  The copies are in
+# Puts mistakes into copies of the sources, one at a time: the stress test, or
+# the tests of presence, must find each.  `mutants.sh NAME...` tries only those.  The copies are in
 # build/mutants.
 
 set -u
@@ -11,10 +11,11 @@ SECONDS_EACH=${STRESS_SECONDS:-8}
 ONLY=" $* "
 missed=0
 
-# name, what it is, file, a Perl expression that changes the whole file
+# name, what it is, file, a Perl expression that changes the whole file; the
+# copy is made by `mutate`, which fails when there is nothing to be tried
 
-try() {
-    local name=$1 what=$2 file=$3 change=$4 v found=
+mutate() {
+    local name=$1 file=$3 change=$4
 
     [ "$ONLY" = "  " ] || [[ $ONLY == *" $name "* ]] || return
 
@@ -27,18 +28,38 @@ try() {
     if cmp -s "$ROOT/$file" "$WORK/$file"; then
         echo "$name: does not fit the source any more"
         missed=1
-        return
+        return 1
+    fi
+}
+
+compile() {
+    make -s -C "$WORK/t/unit" CONFIG="$ROOT/build/unit" \
+        "$WORK/build/unit/$2" > "$WORK/log" 2>&1 && return
+
+    echo "$1: does not compile"
+    cat "$WORK/log"
+    missed=1
+    return 1
+}
+
+report() {
+    if [ -z "$3" ]; then
+        missed=1
+        set -- "$1" "$2" "; NOT FOUND"
     fi
 
+    echo "$1 ($2)$3"
+}
+
+# of the rings: the stress test has to find it
+
+try() {
+    local v found=
+
+    mutate "$@" || return
+
     for v in tsan points plain; do
-        if ! make -s -C "$WORK/t/unit" CONFIG="$ROOT/build/unit" \
-                 "$WORK/build/unit/stress_$v" > "$WORK/log" 2>&1
-        then
-            echo "$name: does not compile"
-            cat "$WORK/log"
-            missed=1
-            return
-        fi
+        compile "$1" stress_$v || return
 
         if ! "$WORK/build/unit/stress_$v" "$SECONDS_EACH" \
                  > "$WORK/log" 2>&1
@@ -49,12 +70,27 @@ try() {
         fi
     done
 
-    if [ -z "$found" ]; then
-        missed=1
-        found="; NOT FOUND"
-    fi
+    report "$1" "$2" "$found"
+}
 
-    echo "$name ($what)$found"
+# of presence and tallies
+
+broken() {
+    local v found=
+
+    mutate "$@" || return
+
+    for v in presence presence_kill; do
+        compile "$1" test_$v || return
+
+        if ! timeout 120 "$WORK/build/unit/test_$v" > "$WORK/log" 2>&1; then
+            found="; $v: $(grep -m 1 -oE '(shard|point) .*|[^/]*$' \
+                               "$WORK/log")"
+            break
+        fi
+    done
+
+    report "$1" "$2" "$found"
 }
 
 RING=src/hub/ngx_centrifugo_ring.c
@@ -122,5 +158,82 @@ try bell_early "the bell is rung before the append" $LOG '
 try control_forced "the control ring overwrites what is not read" $CONTROL '
     s/        if \(cursor < low\) \{/        if (0) {/;
     s/if \(end > ring->size \+ cursor\)/if (0)/'
+
+SHARD=src/hub/ngx_centrifugo_shard.c
+PAGES=src/hub/ngx_centrifugo_pages.c
+CHAIN=src/hub/ngx_centrifugo_chain.c
+PRESENCE=src/hub/ngx_centrifugo_presence.c
+READ=src/hub/ngx_centrifugo_presence_read.c
+TALLY=src/hub/ngx_centrifugo_tally.c
+REAP=src/hub/ngx_centrifugo_reap.c
+
+broken log_not_first "a repair does not look at the log first" $SHARD '
+    s/    if \(ngx_centrifugo_ring_lock\(shm, &shm->log\).*?log\.lock\);\n//s'
+
+broken log_asked "a repair looks at the log only if it appended for presence" \
+    $SHARD '
+    s/if \(ngx_centrifugo_ring_lock\(shm, &shm->log\) != NGX_OK\)/if (intent->state < 6) goto no;\n\n    $&/;
+    s/(ngx_centrifugo_lock_release\(&shm->log.lock\);\n)/$1\nno:\n/'
+
+broken enter_undone "a committed join is undone" $SHARD '
+    s/if \(intent->logged\) \{\n(\s+return ngx_centrifugo_presence_entered)/if (0) {\n$1/'
+
+broken enter_done "a join that is not in the log is finished" $SHARD '
+    s/if \(intent->logged\) \{\n(\s+return ngx_centrifugo_presence_entered)/if (1) {\n$1/'
+
+broken leave_undone "a committed leave is undone" $SHARD '
+    s/if \(intent->logged\) \{\n(\s+return ngx_centrifugo_presence_left)/if (0) {\n$1/'
+
+broken leave_done "a leave that is not in the log is finished" $SHARD '
+    s/if \(intent->logged\) \{\n(\s+return ngx_centrifugo_presence_left)/if (1) {\n$1/'
+
+broken chain_left "a repair does not free what hangs on the chain" $SHARD '
+    s/return ngx_centrifugo_shard_settle\(shm, n\);/return NGX_OK;/'
+
+broken chain_uncounted "an item on the chain is freed as one in hand" $CHAIN '
+    s/    if \(intent->chain == intent->item\) \{\n\n/    if (0) {\n\n/'
+
+broken chain_late "the chain is moved on after its head is freed" $CHAIN '
+    s/(    if \(intent->chain == intent->item\) \{\n        intent_store.*?\n    \}\n)\n//s;
+    my $m = $1;
+    s/(    intent_store\(&shard->used\[intent->class\], intent->used\);\n    intent_store\(&intent->state, NGX_CENTRIFUGO_INTENT_NONE\);\n\n    return NGX_OK;\n\}\n\n\nngx_int_t\nngx_centrifugo_chain_node)/$m$1/'
+
+broken page_kept "a repair does not give an empty page back" $SHARD '
+    s/    if \(ngx_centrifugo_page_trim\(shm, n, intent->item\) != NGX_OK\) \{\n        return NGX_ERROR;\n    \}\n//'
+
+broken state_late "the join is in the log before the intent tells of it" $PRESENCE '
+    s/(    intent_store\(&intent->state, NGX_CENTRIFUGO_INTENT_ENTER\);\n)//;
+    my $m = $1;
+    s/(    NGX_CENTRIFUGO_POINT\(PRESENCE_JOINED\);\n)/$m$1/'
+
+broken counts_added "a count is added to, not stored" $PRESENCE '
+    s/rec->entries = intent->entries;/rec->entries += intent->old ? 0 : 1;/'
+
+broken drop_never "a channel stays though the last entry was removed" $PRESENCE '
+    s/intent->drop = e->channel;/intent->drop = 0;/'
+
+broken drop_always "a channel goes though somebody is subscribed" $SHARD '
+    s/rec != NULL && shard_empty\(shm, rec\)/rec != NULL/'
+
+broken mask_only "a channel goes with its last subscriber" $SHARD '
+    s/kept = \(rec->presence != 0\)/kept = 0/'
+
+broken old_kept "what was replaced is not freed" $PRESENCE '
+    s/intent_store\(&intent->chain, intent->old\)/intent_store(&intent->chain, 0)/'
+
+broken type_kept "what is free still says what it was" $PAGES '
+    s/        item->type = NGX_CENTRIFUGO_ITEM_FREE;\n        intent_store/        intent_store/'
+
+broken read_again "a reader does not pass over what it has read" $READ '
+    s/if \(seq < cursor->seq\) \{/if (1) {/'
+
+broken read_foreign "a reader goes on at an entry of another channel" $READ '
+    s/e->channel == channel && e->seq/e->seq/'
+
+broken users_each "a user is counted once for each worker" $TALLY '
+    s/kind == NGX_CENTRIFUGO_TALLY_USER && others == 0/kind == NGX_CENTRIFUGO_TALLY_USER/'
+
+broken tally_stays "the reaper leaves tallies" $REAP '
+    s/ngx_centrifugo_tally_remove\(hub, n, tally\);/\/* *\//'
 
 exit $missed
