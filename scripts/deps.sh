@@ -11,7 +11,7 @@ BUILD="gcc libc6-dev make pkg-config libjwt-dev libssl-dev zlib1g-dev
        libpcre2-dev ca-certificates openssl"
 RUN="$BUILD nginx nginx-dev libnginx-mod-http-js curl"
 CHECK="clang-14 libclang-rt-14-dev cppcheck perl libyajl-dev"
-TEST="chromium python3"
+TEST="chromium python3 python3-jwt php-cli ruby"
 MATRIX="xz-utils debian-archive-keyring perl curl"
 
 SUDO=

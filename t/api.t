@@ -63,7 +63,7 @@ POST /api/publish?api_key=k%20e
 
 === TEST 6: a method that is not offered
 --- request
-POST /api/info?api_key=k%20e
+POST /api/history?api_key=k%20e
 {}
 --- error_code: 404
 
@@ -71,7 +71,7 @@ POST /api/info?api_key=k%20e
 --- request
 POST /api?api_key=k%20e
 {"id":1,"method":"publish","params":{"channel":"a","data":1}}
-{"id":2,"method":"INFO"}{"method":1,"params":{"channels":["a",""],"data":{}}}
+{"id":2,"method":"HISTORY"}{"method":1,"params":{"channels":["a",""],"data":{}}}
 --- response_body chop
 {"id":1,"result":{}}
 {"id":2,"error":{"code":104,"message":"not found"}}
