@@ -115,6 +115,7 @@ struct ngx_centrifugo_client_s {
     ngx_centrifugo_client_state_e      state:8;
 
     unsigned                           identified:1;    /* by NGINX */
+    unsigned                           informed:1;      /* its info, too */
     unsigned                           waiting:1;   /* a command is */
     unsigned                           dispatching:1;
     unsigned                           pinged:1;    /* a pong is due */

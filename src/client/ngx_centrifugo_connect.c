@@ -250,7 +250,12 @@ connect_verdict(ngx_centrifugo_client_t *client,
         return NGX_ERROR;
     }
 
-    info = token->info.len ? &token->info : &client->info;
+    info = &client->info;
+
+    if (token->info.len) {
+        info = &token->info;
+        client->informed = 0;
+    }
 
     if (ngx_centrifugo_client_identity(client, &token->user, info) != NGX_OK) {
         ngx_centrifugo_client_close(client,

@@ -211,6 +211,8 @@ ordered_refresh(ngx_centrifugo_client_t *client,
     }
 
     if (order->info.len) {
+        client->informed = 0;
+
         if (ngx_centrifugo_client_identity(client, &client->user,
                                            &order->info)
             != NGX_OK)

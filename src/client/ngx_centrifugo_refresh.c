@@ -60,7 +60,7 @@ refresh_verdict(ngx_centrifugo_client_t *client,
     ngx_centrifugo_token_rc_e rc, ngx_centrifugo_token_t *token)
 {
     uint32_t                       ttl;
-    ngx_str_t                      none = ngx_null_string;
+    ngx_str_t                     *info, none = ngx_null_string;
     const ngx_centrifugo_error_t  *err;
 
     err = NULL;
@@ -120,9 +120,18 @@ refresh_verdict(ngx_centrifugo_client_t *client,
         return;
     }
 
-    if (ngx_centrifugo_client_identity(client, &token->user, &token->info)
-        != NGX_OK)
-    {
+    /* what NGINX said stays as long as no token says something else */
+
+    info = &token->info;
+
+    if (info->len) {
+        client->informed = 0;
+
+    } else if (client->informed) {
+        info = &client->info;
+    }
+
+    if (ngx_centrifugo_client_identity(client, &token->user, info) != NGX_OK) {
         ngx_centrifugo_client_close(client,
                                     &ngx_centrifugo_disconnect_internal,
                                     "no memory for its user");

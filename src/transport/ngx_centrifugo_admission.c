@@ -254,6 +254,7 @@ ngx_centrifugo_admission_use(ngx_centrifugo_admission_t *admission,
                                         &admission->info);
 
     client->identified = (admission->user.len != 0);
+    client->informed = (admission->info.len != 0);
     client->address = admission->address;
 
     free(admission);
