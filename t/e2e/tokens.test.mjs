@@ -66,9 +66,6 @@ const HUBS = {
         token_hmac_previous_secret_key_valid_until ${now() - 1};`,
     prevever: `token_hmac_secret_key new; ${OPEN}
         token_hmac_previous_secret_key old;`,
-    prevzero: `token_hmac_secret_key new; ${OPEN}
-        token_hmac_previous_secret_key old;
-        token_hmac_previous_secret_key_valid_until 0;`,
     rs: `token_rsa_public_key ${RSA.file}; ${OPEN}`,
     rspem: `token_rsa_public_key "${RSA.pem}"; ${OPEN}`,
     es256: `token_ecdsa_public_key ${P256.file}; ${OPEN}`,
@@ -108,7 +105,7 @@ const INVALID = 3500;
 
 suite('tokens', { concurrency: 1, timeout: 58000 }, async (s) => {
     const server = await s.start({
-        zone: '4m', hub: 'token_hmac_secret_key secret;', hubs: HUBS,
+        zone: '4m', hub: HUBS.strict + ' api_insecure on;', hubs: HUBS,
         locations: locations(HUBS),
     });
 
@@ -293,7 +290,7 @@ suite('tokens', { concurrency: 1, timeout: 58000 }, async (s) => {
         { header: '{"alg":"HS256"}' }));
 
     for (const [hub, old] of [['prev', true], ['prevpast', false],
-                              ['prevever', true], ['prevzero', true]])
+                              ['prevever', true]])
     {
         tok(hub, 'the new secret', signed('HS256', C, 'new'));
         tok(hub, 'the previous secret', signed('HS384', C, 'old'),
@@ -337,8 +334,7 @@ suite('tokens', { concurrency: 1, timeout: 58000 }, async (s) => {
 
     for (const text of ['', ' ', 'x', '[]', '"x"', '1', 'null', 'true',
                         '{"sub":"42"', '{"sub":"42"}x', '{"sub":"42"}{}',
-                        '\ufeff{"sub":"42"}', '{"sub":"\ud800"}'.toWellFormed
-                        ? '{"sub":"4\u0001"}' : 'x',
+                        '\ufeff{"sub":"42"}', '{"sub":"4\u0001"}',
                         '{sub:"42"}', "{'sub':'42'}", '{"sub":"42",}'])
     {
         tok('hs', `claims ${text}`, signed('HS256', text || ' ', 'secret'),
