@@ -104,6 +104,8 @@ ngx_centrifugo_metrics_handler(ngx_http_request_t *r)
     metrics_line(&b, name, "centrifugo_node_num_nodes", "gauge", "", 1);
     metrics_line(&b, name, "centrifugo_node_num_channels", "gauge", "",
                  stat.channels);
+    metrics_line(&b, name, "centrifugo_node_num_users", "gauge", "",
+                 stat.users);
 
     for (i = 0; i < sizeof(metrics_rows) / sizeof(metrics_row_t); i++) {
         row = &metrics_rows[i];
