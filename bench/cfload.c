@@ -7,6 +7,7 @@
 #include "proc.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,9 @@ static void main_run(cf_measures_t *m);
 static void main_hold(double seconds);
 static int main_published(void);
 static void main_settle(void);
+static void main_presence(void);
+static void main_pause(void);
+static uint32_t main_sum(size_t field);
 static int main_compare(const void *one, const void *two);
 static void main_end(void);
 static int main_all(size_t field, uint64_t enough);
@@ -89,6 +93,10 @@ main_share(void)
     cf_shared = cf_share(sizeof(cf_shared_t));
     cf_shared->sent = cf_share(lanes);
     cf_shared->acked = cf_share(lanes);
+    cf_shared->present = cf_share(cf_max(cf_opt.clients, 1)
+                                  * sizeof(cf_present_t));
+    cf_shared->member = cf_share(cf_max((size_t) cf_opt.clients
+                                        * cf_opt.subs, 1));
     cf_shared->refused = cf_share(CF_REFUSED * sizeof(cf_refused_t));
 }
 
@@ -168,7 +176,7 @@ main_wait_up(void)
 static void
 main_connect(cf_measures_t *m)
 {
-    uint32_t  i, clients;
+    uint32_t  i;
     uint64_t  ready;
 
     if (cf_opt.pid) {
@@ -178,17 +186,17 @@ main_connect(cf_measures_t *m)
     cf_shared->started = cf_now();
     atomic_store(&cf_shared->phase, CF_PHASE_CONNECT);
 
-    for ( ;; ) {
-        clients = 0;
+    while (main_sum(offsetof(cf_worker_t, observing)) < cf_opt.observers
+           && !main_signaled)
+    {
+        main_step();
+    }
 
-        for (i = 0; i < main_nworkers; i++) {
-            clients += atomic_load(&cf_shared->workers[i].settled);
-        }
+    atomic_store(&cf_shared->opened, 1);
 
-        if (clients >= cf_opt.clients || main_signaled) {
-            break;
-        }
-
+    while (main_sum(offsetof(cf_worker_t, settled)) < cf_opt.clients
+           && !main_signaled)
+    {
         main_step();
     }
 
@@ -240,6 +248,10 @@ main_run(cf_measures_t *m)
 
     atomic_store(&cf_shared->phase, CF_PHASE_RUN);
 
+    if (cf_opt.pause) {
+        fputs("cfload: run\n", stderr);
+    }
+
     if (cf_opt.publish) {
 
         while (!main_published()) {
@@ -252,6 +264,14 @@ main_run(cf_measures_t *m)
 
     atomic_store(&cf_shared->phase, CF_PHASE_SETTLE);
     main_settle();
+
+    if (cf_opt.presence) {
+        main_presence();
+    }
+
+    if (cf_opt.pause) {
+        main_pause();
+    }
 
     m->seconds = (double) (cf_now() - start) / 1e9;
     m->segments = cf_proc_segments() - m->segments;
@@ -331,6 +351,61 @@ main_settle(void)
 }
 
 
+/*
+ * All are still when the last who comes back is back: from then on there is
+ * a time for what is on its way, then it is looked who is there.
+ */
+
+static void
+main_presence(void)
+{
+    uint64_t  end;
+
+    end = cf_now() + (uint64_t) (cf_opt.timeout * 1e9);
+
+    while (!main_all(offsetof(cf_worker_t, complete), 1) && cf_now() < end) {
+        main_step();
+    }
+
+    main_hold(cf_opt.settle);
+
+    atomic_store(&cf_shared->phase, CF_PHASE_TRUTH);
+
+    while (!main_all(offsetof(cf_worker_t, truth), 1)) {
+        main_step();
+    }
+
+    atomic_store(&cf_shared->phase, CF_PHASE_ASK);
+
+    end = cf_now() + (uint64_t) (cf_opt.timeout * 1e9);
+
+    while (!main_all(offsetof(cf_worker_t, asked), 1) && cf_now() < end) {
+        main_step();
+    }
+}
+
+
+/* Whoever started this looks at the server meanwhile. */
+
+static void
+main_pause(void)
+{
+    char           text[64];
+    struct pollfd  fd;
+
+    fputs("cfload: pause\n", stderr);
+
+    fd.fd = STDIN_FILENO;
+    fd.events = POLLIN;
+
+    while (!main_signaled
+           && (poll(&fd, 1, 0) != 1 || read(fd.fd, text, sizeof(text)) > 0))
+    {
+        main_step();
+    }
+}
+
+
 /* The list of refusals is complete now, and the workers want it sorted. */
 
 static int
@@ -364,6 +439,23 @@ main_end(void)
     if (cf_opt.publish) {
         (void) waitpid(main_publisher, NULL, 0);
     }
+}
+
+
+static uint32_t
+main_sum(size_t field)
+{
+    char      *w;
+    uint32_t   i, n;
+
+    n = 0;
+
+    for (i = 0; i < main_nworkers; i++) {
+        w = (char *) &cf_shared->workers[i];
+        n += atomic_load((_Atomic uint32_t *) (w + field));
+    }
+
+    return n;
 }
 
 

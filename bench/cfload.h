@@ -23,6 +23,8 @@
 #define CF_REFUSED     (1 << 20)
 #define CF_MAX_PROCS   64
 #define CF_HIST_SIZE   2560
+#define CF_INFO_MAX    16384
+#define CF_OBSERVER    0x80000000u
 
 
 #define cf_min(a, b)   ((a) < (b) ? (a) : (b))
@@ -44,6 +46,7 @@ typedef struct {
     const char  *api_arg;
     const char  *api_key;
     const char  *token;
+    const char  *token_secret;
     const char  *channel;
     const char  *channels;
     const char  *ca;
@@ -52,6 +55,9 @@ typedef struct {
     uint32_t     clients;
     uint32_t     procs;
     uint32_t     sources;
+    uint32_t     users;
+    uint32_t     info;
+    uint32_t     observers;
     uint32_t     subs;
     uint32_t     channel_count;
     uint32_t     publishers;
@@ -61,12 +67,16 @@ typedef struct {
     double       rate;
     double       pub_rate;
     double       churn;
+    double       presence_rate;
     double       duration;
     double       idle;
     double       settle;
     double       timeout;
     pid_t        pid;
     unsigned     churn_subs:1;
+    unsigned     churn_toggle:1;
+    unsigned     presence:1;
+    unsigned     pause:1;
     unsigned     reconnect:1;
     unsigned     tls_verify:1;
     unsigned     publish:1;
@@ -78,6 +88,8 @@ typedef enum {
     CF_PHASE_CONNECT,
     CF_PHASE_RUN,
     CF_PHASE_SETTLE,
+    CF_PHASE_TRUTH,              /* of presence: who is there is written ... */
+    CF_PHASE_ASK,                /* ... and asked for */
     CF_PHASE_END
 } cf_phase_e;
 
@@ -100,6 +112,9 @@ typedef struct {
     _Atomic uint32_t  up;            /* has forked and is ready to begin */
     _Atomic uint32_t  settled;       /* clients ready, or given up */
     _Atomic uint32_t  complete;      /* nothing is missing any more */
+    _Atomic uint32_t  observing;     /* observers that are settled */
+    _Atomic uint32_t  truth;         /* who is there is written down */
+    _Atomic uint32_t  asked;         /* all observers were answered */
 
     uint64_t          connected;     /* clients that were ready once */
     uint64_t          open;          /* clients that are ready at the end */
@@ -122,6 +137,19 @@ typedef struct {
     uint64_t          reordered;
     uint64_t          damaged;
     uint64_t          stray;
+
+    uint64_t          joins;         /* what all observers got */
+    uint64_t          leaves;
+    uint64_t          disordered;    /* no join after a leave, and so on */
+    uint64_t          misstated;     /* last event is not what is the case */
+    uint64_t          whole;         /* observers that never went away */
+    uint64_t          strangers;     /* ids or users that are nobody's */
+    uint64_t          presences;     /* replies, and what is wrong in them */
+    uint64_t          missing;
+    uint64_t          surplus;
+    uint64_t          twice;
+    uint64_t          miscounted;    /* of presence_stats */
+    uint64_t          unanswered;
 
     uint64_t          last_ready;    /* when, of the first connects */
     uint64_t          reads;
@@ -162,13 +190,23 @@ typedef struct {
  */
 
 typedef struct {
+    unsigned char     id[16];
+    uint32_t          ready;
+} cf_present_t;
+
+
+typedef struct {
     _Atomic int       phase;
     _Atomic int       stop;
+    _Atomic int       opened;        /* not only observers may connect */
     uint64_t          started;       /* ns, begin of CF_PHASE_CONNECT */
 
     _Atomic uint32_t  nrefused;
     uint32_t          refused_lost;  /* did not fit into the list */
     cf_refused_t     *refused;
+
+    cf_present_t     *present;       /* each client's */
+    uint8_t          *member;        /* each client's subscriptions: 1 */
 
     _Atomic uint32_t *sent;
     _Atomic uint32_t *acked;
@@ -207,6 +245,11 @@ int cf_socket(const cf_url_t *url, uint32_t source, int blocking);
 /* client.c */
 
 void cf_client_process(uint32_t n);
+
+/* presence.c */
+
+int cf_presence_observer(uint32_t client);
+uint32_t cf_presence_user(uint32_t client);
 
 /* publish.c */
 

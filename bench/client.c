@@ -5,6 +5,7 @@
  */
 
 #include "client.h"
+#include "presence.h"
 #include "verify.h"
 
 #include <errno.h>
@@ -26,8 +27,10 @@ static void client_connect(cf_client_t *c, uint32_t now);
 static void client_second(uint32_t now);
 static void client_churn(uint64_t now);
 static void client_churn_one(void);
+static void client_toggle(cf_client_t *c);
 static void client_leave(cf_client_t *c, uint32_t now);
 static void client_check_complete(void);
+static void client_truth(void);
 static void client_finish(void);
 static void client_event(cf_client_t *c, uint32_t events);
 static void client_end(cf_client_t *c, cf_end_e why);
@@ -42,6 +45,7 @@ static uint32_t      client_open;        /* being set up */
 static uint32_t      client_cursor;      /* complete up to here */
 static uint64_t      client_next;        /* ns, the next connect */
 static uint64_t      client_next_churn;
+static int           client_opened;      /* all may connect */
 static int           client_epoll;
 
 cf_worker_t  *cf_client_stats;
@@ -67,6 +71,16 @@ cf_client_process(uint32_t n)
             break;
         }
 
+        if (!client_opened && atomic_load(&cf_shared->opened)) {
+            client_opened = 1;
+
+            for (i = 0; i < (int) client_count; i++) {
+                if (!cf_client_all[i].observer) {
+                    client_wait(&cf_client_all[i], cf_client_ms());
+                }
+            }
+        }
+
         now = cf_client_ms();
         due = 0;
 
@@ -88,6 +102,13 @@ cf_client_process(uint32_t n)
 
         } else if (phase == CF_PHASE_SETTLE) {
             client_check_complete();
+
+        } else if (phase == CF_PHASE_TRUTH) {
+            client_truth();
+        }
+
+        if (cf_opt.presence && phase >= CF_PHASE_RUN) {
+            timeout = cf_min(timeout, cf_presence_turn(phase));
         }
 
         if (now - second >= 1000) {
@@ -146,9 +167,19 @@ client_begin(uint32_t n)
     cf_ws_init();
     cf_verify_init(client_count * cf_opt.subs, cf_client_stats);
 
+    if (cf_opt.presence) {
+        cf_presence_init(client_count);
+    }
+
+    /* observers see all others come */
+
     for (i = 0; i < client_count; i++) {
         cf_client_all[i].fd = -1;
-        client_wait(&cf_client_all[i], cf_client_ms());
+
+        if (cf_presence_observer(cf_client_first + i)) {
+            cf_client_all[i].observer = 1;
+            client_wait(&cf_client_all[i], cf_client_ms());
+        }
     }
 
     atomic_store(&cf_client_stats->up, 1);
@@ -306,7 +337,12 @@ client_churn_one(void)
     i = (uint32_t) ((cf_random() >> 32) % client_count);
     c = &cf_client_all[i];
 
-    if (c->state != CF_CLIENT_READY) {
+    if (c->state != CF_CLIENT_READY || c->observer) {
+        return;
+    }
+
+    if (cf_opt.churn_toggle) {
+        client_toggle(c);
         return;
     }
 
@@ -326,6 +362,46 @@ client_churn_one(void)
     cf_client_stats->churned++;
     cf_client_subs[slot] = CF_SUB_LEAVE;
     cf_client_unsubscribe(c, k);
+}
+
+
+/*
+ * A subscription ends, or is made again; now and then the connection goes,
+ * with a close frame or without.
+ */
+
+static void
+client_toggle(cf_client_t *c)
+{
+    uint32_t  k, n, slot, what;
+
+    n = cf_client_number(c);
+    what = (uint32_t) ((cf_random() >> 32) % 16);
+    k = (uint32_t) ((cf_random() >> 32) % cf_opt.subs);
+    slot = cf_client_slot(n, k);
+
+    if (what == 0) {
+        client_leave(c, cf_client_ms());
+
+    } else if (what == 1) {
+        c->state = CF_CLIENT_CLOSING;
+        client_end(c, CF_CLOSED);
+
+    } else if (cf_client_subs[slot] == CF_SUB_ON) {
+        cf_client_subs[slot] = CF_SUB_LEAVE;
+        cf_client_unsubscribe(c, k);
+
+    } else if (cf_client_subs[slot] == CF_SUB_NONE) {
+
+        /* what fails here is seen when the connection is read */
+
+        (void) cf_client_subscribe(c, k, k + 1);
+
+    } else {
+        return;
+    }
+
+    cf_client_stats->churned++;
 }
 
 
@@ -375,6 +451,35 @@ client_check_complete(void)
     }
 
     atomic_store(&cf_client_stats->complete, 1);
+}
+
+
+/* Who is there, for all processes. */
+
+static void
+client_truth(void)
+{
+    uint32_t      i, k, slot;
+    cf_client_t  *c;
+
+    if (atomic_load(&cf_client_stats->truth)) {
+        return;
+    }
+
+    for (i = 0; i < client_count; i++) {
+        c = &cf_client_all[i];
+        cf_shared->present[cf_client_first + i].ready
+            = (c->state == CF_CLIENT_READY);
+
+        for (k = 0; k < cf_opt.subs; k++) {
+            slot = cf_client_slot(i, k);
+            cf_shared->member[cf_client_slot(cf_client_first + i, k)]
+                = (c->state == CF_CLIENT_READY
+                   && cf_client_subs[slot] == CF_SUB_ON);
+        }
+    }
+
+    atomic_store(&cf_client_stats->truth, 1);
 }
 
 
@@ -468,6 +573,10 @@ client_end(cf_client_t *c, cf_end_e why)
         cf_client_subs[slot] = CF_SUB_NONE;
     }
 
+    if (c->observer) {
+        cf_presence_end(c);
+    }
+
     cf_ws_free(c);
 
     if (why == CF_PROTOCOL) {
@@ -545,6 +654,10 @@ client_settle(cf_client_t *c)
     if (!c->settled) {
         c->settled = 1;
         atomic_fetch_add(&cf_client_stats->settled, 1);
+
+        if (c->observer) {
+            atomic_fetch_add(&cf_client_stats->observing, 1);
+        }
     }
 }
 

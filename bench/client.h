@@ -48,6 +48,7 @@ typedef struct {
     unsigned   connected:1;
     unsigned   writing:1;        /* EPOLLOUT is on */
     unsigned   fragmented:1;
+    unsigned   observer:1;
     SSL       *ssl;
     cf_buf_t  *in;               /* begin of a frame */
     cf_buf_t  *fragment;         /* begin of a message */
@@ -108,8 +109,12 @@ uint32_t cf_client_ms(void);
 
 /* reply.c */
 
+cf_end_e cf_client_subscribe(cf_client_t *c, uint32_t from, uint32_t to);
+cf_end_e cf_client_ask(cf_client_t *c, uint32_t k, uint32_t stats);
 void cf_client_unsubscribe(cf_client_t *c, uint32_t k);
 uint32_t cf_client_channel(uint32_t n, uint32_t k);
+uint32_t cf_client_find(cf_client_t *c, const char *channel, size_t len);
+const char *cf_client_user(cf_client_t *c);
 cf_end_e cf_client_upgraded(cf_client_t *c);
 cf_end_e cf_client_message(cf_client_t *c, const char *p, size_t len);
 

@@ -17,7 +17,9 @@
 
 
 typedef enum {
-    OPT_URL = 1, OPT_API, OPT_KEY, OPT_TOKEN, OPT_CHANNEL, OPT_CHANNELS,
+    OPT_URL = 1, OPT_API, OPT_KEY, OPT_TOKEN, OPT_SECRET, OPT_USERS,
+    OPT_INFO, OPT_PRESENCE, OPT_OBSERVERS, OPT_PRESENCE_RATE, OPT_PAUSE,
+    OPT_CHANNEL, OPT_CHANNELS,
     OPT_CHANNEL_COUNT, OPT_SUBS, OPT_CLIENTS, OPT_PROCS, OPT_SOURCES,
     OPT_RATE, OPT_CHURN, OPT_CHURN_MODE, OPT_RECONNECT, OPT_TIMEOUT,
     OPT_TLS_VERIFY, OPT_CA, OPT_PUBLISHERS, OPT_PUB_RATE, OPT_BATCH,
@@ -44,6 +46,13 @@ static const struct option  options_long[] = {
     { "api", required_argument, NULL, OPT_API },
     { "api-key", required_argument, NULL, OPT_KEY },
     { "token", required_argument, NULL, OPT_TOKEN },
+    { "token-secret", required_argument, NULL, OPT_SECRET },
+    { "users", required_argument, NULL, OPT_USERS },
+    { "info", required_argument, NULL, OPT_INFO },
+    { "presence", no_argument, NULL, OPT_PRESENCE },
+    { "observers", required_argument, NULL, OPT_OBSERVERS },
+    { "presence-rate", required_argument, NULL, OPT_PRESENCE_RATE },
+    { "pause", no_argument, NULL, OPT_PAUSE },
     { "channel", required_argument, NULL, OPT_CHANNEL },
     { "channels", required_argument, NULL, OPT_CHANNELS },
     { "channel-count", required_argument, NULL, OPT_CHANNEL_COUNT },
@@ -179,6 +188,34 @@ options_set(int opt, const char *name, char *value)
         cf_opt.token = value;
         break;
 
+    case OPT_SECRET:
+        cf_opt.token_secret = value;
+        break;
+
+    case OPT_USERS:
+        cf_opt.users = options_integer(name, value, 1, 1000000);
+        break;
+
+    case OPT_INFO:
+        cf_opt.info = options_integer(name, value, 12, CF_INFO_MAX);
+        break;
+
+    case OPT_PRESENCE:
+        cf_opt.presence = 1;
+        break;
+
+    case OPT_OBSERVERS:
+        cf_opt.observers = options_integer(name, value, 1, 100000);
+        break;
+
+    case OPT_PRESENCE_RATE:
+        cf_opt.presence_rate = options_number(name, value, 0, 1e4);
+        break;
+
+    case OPT_PAUSE:
+        cf_opt.pause = 1;
+        break;
+
     case OPT_CHANNEL:
         options_plain(name, value);
         cf_opt.channel = value;
@@ -222,8 +259,11 @@ options_set(int opt, const char *name, char *value)
         if (strcmp(value, "subscribe") == 0) {
             cf_opt.churn_subs = 1;
 
+        } else if (strcmp(value, "toggle") == 0) {
+            cf_opt.churn_toggle = 1;
+
         } else if (strcmp(value, "connect") != 0) {
-            cf_die("--churn-mode is connect or subscribe");
+            cf_die("--churn-mode is connect, subscribe or toggle");
         }
 
         break;
@@ -337,8 +377,33 @@ options_check(void)
         cf_die("--channels needs a %%d for the number");
     }
 
-    if (cf_opt.churn_subs && cf_opt.subs == 0) {
-        cf_die("--churn-mode subscribe needs --subs");
+    if ((cf_opt.churn_subs || cf_opt.churn_toggle) && cf_opt.subs == 0) {
+        cf_die("this --churn-mode needs --subs");
+    }
+
+    if (cf_opt.info && cf_opt.token_secret == NULL) {
+        cf_die("--info is in tokens: it needs --token-secret");
+    }
+
+    if (cf_opt.token && cf_opt.token_secret) {
+        cf_die("--token and --token-secret exclude each other");
+    }
+
+    if (cf_opt.presence) {
+
+        if (cf_opt.clients == 0 || cf_opt.subs == 0) {
+            cf_die("--presence needs --clients and --subs");
+        }
+
+        cf_opt.observers = cf_max(cf_opt.observers, 1);
+        cf_opt.users = cf_opt.users ? cf_opt.users : cf_opt.clients;
+
+        if (cf_opt.observers > cf_opt.clients) {
+            cf_die("more --observers than --clients");
+        }
+
+    } else if (cf_opt.observers || cf_opt.presence_rate > 0) {
+        cf_die("--observers and --presence-rate need --presence");
     }
 
     if (cf_opt.sources > 1 && cf_opt.clients
@@ -529,13 +594,18 @@ options_usage(FILE *f)
 "                       one address has too few ports\n"
 "  --rate R             connects per second, 0: as fast as it goes (2000)\n"
 "  --token JWT          sent in the connect command (none)\n"
+"  --token-secret KEY   each client makes a token of its own (HS256)\n"
+"  --users N            the clients are N users: the tokens say which, without\n"
+"                       --token-secret the argument \"user\" of the URL does\n"
+"  --info BYTES         of info in each token (none)\n"
 "  --channel NAME       one channel for all (bench)\n"
 "  --channels NAME%d    numbered channels; each client has its own ...\n"
 "  --channel-count M    ... unless there are only M of them\n"
 "  --subs K             subscriptions of each client (1)\n"
 "  --churn N            per second, that many clients go and come back\n"
 "  --churn-mode M       connect (default), or subscribe: only a subscription\n"
-"                       is ended and made again\n"
+"                       is ended and made again, or toggle: it is ended, or\n"
+"                       made again if it was, and some connections end\n"
 "  --reconnect          come back also when the server has ended it\n"
 "  --timeout S          of one connect with its subscriptions (15)\n"
 "  --tls-verify         check the server's certificate\n"
@@ -553,8 +623,15 @@ options_usage(FILE *f)
 "  --size BYTES         of the data of each (128)\n"
 "  --settle S           how long to wait for the last ones (5)\n"
 "\n"
+"presence:\n"
+"  --presence           check who is there, who comes and who goes\n"
+"  --observers N        of the clients, that many stay and are told (1)\n"
+"  --presence-rate R    presence commands per second while it runs (0)\n"
+"\n"
 "measuring:\n"
 "  --idle S             hold the connections for S seconds, do not publish\n"
+"  --pause              tell on stderr when it runs, and when all is over but\n"
+"                       the clients are there; go on when stdin ends\n"
 "  --pid PID            the server: memory and CPU time of this process and\n"
 "                       of all below it\n", f);
 }

@@ -27,6 +27,13 @@ static int parse_connect(const char **p, const char *end, cf_reply_t *reply);
 static int parse_push(const char **p, const char *end, cf_reply_t *reply);
 static int parse_publication(const char **p, const char *end,
     cf_reply_t *reply);
+static int parse_presence(const char **p, const char *end,
+    cf_reply_t *reply);
+static int parse_stats(const char **p, const char *end, cf_reply_t *reply);
+static int parse_event(const char **p, const char *end, cf_info_t *info);
+static int parse_info(const char **p, const char *end, cf_info_t *info);
+static int parse_text(const char **p, const char *end, const char **text,
+    size_t *len);
 static int parse_code(const char **p, const char *end, uint32_t *code);
 static int parse_skip(const char **p, const char *end,
     const char *const *keys);
@@ -44,7 +51,8 @@ static const char *parse_blank(const char *p, const char *end);
 
 
 static const char *const  parse_reply_keys[] = {
-    "id", "error", "connect", "subscribe", "unsubscribe", "push", NULL
+    "id", "error", "connect", "subscribe", "unsubscribe", "push", "presence",
+    "presence_stats", NULL
 };
 
 static const char *const  parse_connect_keys[] = {
@@ -67,6 +75,18 @@ static const char *const  parse_push_keys[] = {
 static const char *const  parse_publication_keys[] = {
     "data", "info", "offset", "tags", "delta", "channel", "key", "removed",
     "score", "epoch", "version", NULL
+};
+
+static const char *const  parse_presence_keys[] = { "presence", NULL };
+
+static const char *const  parse_stats_keys[] = {
+    "num_clients", "num_users", NULL
+};
+
+static const char *const  parse_event_keys[] = { "info", NULL };
+
+static const char *const  parse_info_keys[] = {
+    "user", "client", "conn_info", "chan_info", NULL
 };
 
 static const char *const  parse_code_keys[] = {
@@ -181,6 +201,16 @@ cf_parse_reply(const char *p, const char *end, cf_reply_t *reply)
             rc = parse_skip(&o.p, end, parse_none);
             break;
 
+        case 6:
+            reply->kind = CF_REPLY_PRESENCE;
+            rc = parse_presence(&o.p, end, reply);
+            break;
+
+        case 7:
+            reply->kind = CF_REPLY_PRESENCE_STATS;
+            rc = parse_stats(&o.p, end, reply);
+            break;
+
         default:
             rc = parse_push(&o.p, end, reply);
             break;
@@ -205,6 +235,8 @@ cf_parse_reply(const char *p, const char *end, cf_reply_t *reply)
     case CF_REPLY_CONNECT:
     case CF_REPLY_SUBSCRIBE:
     case CF_REPLY_UNSUBSCRIBE:
+    case CF_REPLY_PRESENCE:
+    case CF_REPLY_PRESENCE_STATS:
     case CF_REPLY_ERROR:
         return reply->id ? 0 : -1;
 
@@ -283,6 +315,11 @@ parse_connect(const char **p, const char *end, cf_reply_t *reply)
             rc = parse_bool(&o.p, end, &reply->pong);
             break;
 
+        case 2:
+            rc = parse_text(&o.p, end, &reply->info.client,
+                            &reply->info.client_len);
+            break;
+
         default:
             o.p = parse_value(o.p, end, 0);
             rc = (o.p == NULL) ? -1 : 0;
@@ -342,6 +379,16 @@ parse_push(const char **p, const char *end, cf_reply_t *reply)
             rc = parse_code(&o.p, end, &reply->code);
             break;
 
+        case 3:
+            reply->kind = CF_REPLY_JOIN;
+            rc = parse_event(&o.p, end, &reply->info);
+            break;
+
+        case 4:
+            reply->kind = CF_REPLY_LEAVE;
+            rc = parse_event(&o.p, end, &reply->info);
+            break;
+
         default:
             reply->kind = CF_REPLY_OTHER;
             o.p = parse_value(o.p, end, 0);
@@ -395,6 +442,188 @@ parse_publication(const char **p, const char *end, cf_reply_t *reply)
     *p = o.p;
 
     return (rc == 0 && reply->data) ? 0 : -1;
+}
+
+
+static int
+parse_presence(const char **p, const char *end, cf_reply_t *reply)
+{
+    int             rc;
+    const char     *start;
+    parse_object_t  o;
+
+    if (parse_open(&o, *p, end) != 0) {
+        return -1;
+    }
+
+    while ((rc = parse_key(&o, parse_presence_keys)) > 0) {
+        start = o.p;
+        o.p = parse_value(o.p, end, 0);
+
+        if (o.p == NULL || *start != '{') {
+            return -1;
+        }
+
+        reply->data = start + 1;
+        reply->data_len = o.p - 1 - reply->data;
+    }
+
+    *p = o.p;
+
+    return (rc == 0 && reply->data) ? 0 : -1;
+}
+
+
+/* What stands between the braces was valid JSON at least. */
+
+int
+cf_parse_presence(const char **p, const char *end, cf_info_t *info)
+{
+    size_t       len;
+    const char  *q, *key;
+
+    q = parse_blank(*p, end);
+
+    if (q < end && *q == ',') {
+        q = parse_blank(q + 1, end);
+    }
+
+    if (q == end) {
+        return 0;
+    }
+
+    if (parse_text(&q, end, &key, &len) != 0) {
+        return -1;
+    }
+
+    q = parse_blank(q, end);
+
+    if (q == end || *q != ':') {
+        return -1;
+    }
+
+    q = parse_blank(q + 1, end);
+
+    if (parse_info(&q, end, info) != 0 || info->client_len != len
+        || memcmp(info->client, key, len) != 0)
+    {
+        return -1;
+    }
+
+    *p = q;
+
+    return 1;
+}
+
+
+static int
+parse_stats(const char **p, const char *end, cf_reply_t *reply)
+{
+    int             rc;
+    parse_object_t  o;
+
+    if (parse_open(&o, *p, end) != 0) {
+        return -1;
+    }
+
+    while ((rc = parse_key(&o, parse_stats_keys)) > 0) {
+
+        if (parse_uint(&o.p, end, rc == 1 ? &reply->num_clients
+                                          : &reply->num_users)
+            != 0)
+        {
+            return -1;
+        }
+    }
+
+    *p = o.p;
+
+    return (rc == 0 && o.seen == 3) ? 0 : -1;
+}
+
+
+static int
+parse_event(const char **p, const char *end, cf_info_t *info)
+{
+    int             rc;
+    parse_object_t  o;
+
+    if (parse_open(&o, *p, end) != 0) {
+        return -1;
+    }
+
+    while ((rc = parse_key(&o, parse_event_keys)) > 0) {
+
+        if (parse_info(&o.p, end, info) != 0) {
+            return -1;
+        }
+    }
+
+    *p = o.p;
+
+    return (rc == 0 && o.seen) ? 0 : -1;
+}
+
+
+static int
+parse_info(const char **p, const char *end, cf_info_t *info)
+{
+    int             rc;
+    parse_object_t  o;
+
+    memset(info, 0, sizeof(cf_info_t));
+
+    if (parse_open(&o, *p, end) != 0) {
+        return -1;
+    }
+
+    while ((rc = parse_key(&o, parse_info_keys)) > 0) {
+
+        switch (rc - 1) {
+
+        case 0:
+            rc = parse_text(&o.p, end, &info->user, &info->user_len);
+            break;
+
+        case 1:
+            rc = parse_text(&o.p, end, &info->client, &info->client_len);
+            break;
+
+        default:
+            o.p = parse_value(o.p, end, 0);
+            rc = (o.p == NULL) ? -1 : 0;
+            break;
+        }
+
+        if (rc != 0) {
+            return -1;
+        }
+    }
+
+    *p = o.p;
+
+    return (rc == 0 && info->client) ? 0 : -1;
+}
+
+
+/* A string as it stands between the quotes. */
+
+static int
+parse_text(const char **p, const char *end, const char **text, size_t *len)
+{
+    const char  *q;
+
+    q = parse_string(*p, end);
+
+    if (q == NULL) {
+        return -1;
+    }
+
+    *text = *p + 1;
+    *len = q - 1 - *text;
+    *p = q;
+
+    return 0;
 }
 
 

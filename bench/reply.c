@@ -4,8 +4,11 @@
 
 #include "client.h"
 #include "parse.h"
+#include "presence.h"
 #include "verify.h"
 
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,8 +24,9 @@
 static cf_end_e reply_one(cf_client_t *c, cf_reply_t *r);
 static cf_end_e reply_subscribed(cf_client_t *c, cf_reply_t *r, uint32_t k);
 static void reply_publication(cf_client_t *c, cf_reply_t *r);
-static cf_end_e reply_subscribe(cf_client_t *c, uint32_t from, uint32_t to);
 static uint32_t reply_find(cf_client_t *c, cf_reply_t *r);
+static char *reply_token(cf_client_t *c, char *p);
+static char *reply_base64(char *p, const void *data, size_t len);
 
 
 static char  reply_text[REPLY_TEXT];
@@ -31,9 +35,18 @@ static char  reply_text[REPLY_TEXT];
 cf_end_e
 cf_client_upgraded(cf_client_t *c)
 {
-    int  n;
+    int    n;
+    char  *p;
 
-    if (cf_opt.token) {
+    if (cf_opt.token_secret) {
+        p = reply_text + sprintf(reply_text,
+                                 "{\"id\":%d,\"connect\":{\"token\":\"",
+                                 REPLY_ID_CONNECT);
+        p = reply_token(c, p);
+        p += sprintf(p, "\"}}");
+        n = (int) (p - reply_text);
+
+    } else if (cf_opt.token) {
         n = snprintf(reply_text, REPLY_TEXT,
                      "{\"id\":%d,\"connect\":{\"token\":\"%s\"}}",
                      REPLY_ID_CONNECT, cf_opt.token);
@@ -44,6 +57,77 @@ cf_client_upgraded(cf_client_t *c)
     }
 
     return cf_ws_send(c, CF_WS_TEXT, reply_text, (size_t) n);
+}
+
+
+/* What this client says it is: observers have users of their own. */
+
+const char *
+cf_client_user(cf_client_t *c)
+{
+    uint32_t     user;
+    static char  name[16];
+
+    user = cf_presence_user(cf_client_first + cf_client_number(c));
+    snprintf(name, sizeof(name), "%c%u", (user & CF_OBSERVER) ? 'o' : 'u',
+             user & ~CF_OBSERVER);
+
+    return name;
+}
+
+
+static char *
+reply_token(cf_client_t *c, char *p)
+{
+    int            n;
+    char          *begin;
+    unsigned       len;
+    unsigned char  sign[EVP_MAX_MD_SIZE];
+    static char    claims[CF_INFO_MAX + 128];
+
+    static const char  head[] = "{\"alg\":\"HS256\",\"typ\":\"JWT\"}";
+
+    n = sprintf(claims, "{\"sub\":\"%s\"",
+                cf_opt.users ? cf_client_user(c) : "");
+
+    if (cf_opt.info) {
+        n += sprintf(claims + n, ",\"info\":\"%0*u\"",
+                     (int) cf_opt.info - 2,
+                     cf_client_first + cf_client_number(c));
+    }
+
+    n += sprintf(claims + n, "}");
+
+    begin = p;
+    p = reply_base64(p, head, sizeof(head) - 1);
+    *p++ = '.';
+    p = reply_base64(p, claims, (size_t) n);
+
+    HMAC(EVP_sha256(), cf_opt.token_secret, (int) strlen(cf_opt.token_secret),
+         (unsigned char *) begin, (size_t) (p - begin), sign, &len);
+
+    *p++ = '.';
+
+    return reply_base64(p, sign, len);
+}
+
+
+static char *
+reply_base64(char *p, const void *data, size_t len)
+{
+    char  *end;
+
+    end = p + EVP_EncodeBlock((unsigned char *) p, data, (int) len);
+
+    while (end > p && end[-1] == '=') {
+        end--;
+    }
+
+    for ( /* void */ ; p < end; p++) {
+        *p = (*p == '+') ? '-' : (*p == '/') ? '_' : *p;
+    }
+
+    return end;
 }
 
 
@@ -108,6 +192,16 @@ reply_one(cf_client_t *c, cf_reply_t *r)
         reply_publication(c, r);
         return CF_OK;
 
+    case CF_REPLY_JOIN:
+    case CF_REPLY_LEAVE:
+
+        if (cf_opt.presence) {
+            cf_presence_push(c, r);
+            return CF_OK;
+        }
+
+        /* fall through */
+
     case CF_REPLY_OTHER:
         cf_client_stats->other++;
         return CF_OK;
@@ -131,7 +225,7 @@ reply_one(cf_client_t *c, cf_reply_t *r)
             /* as the SDKs do it: below 2500 it is for good */
 
             if (r->code >= 2500 && c->state == CF_CLIENT_READY) {
-                return reply_subscribe(c, k, k + 1);
+                return cf_client_subscribe(c, k, k + 1);
             }
         }
 
@@ -148,12 +242,16 @@ reply_one(cf_client_t *c, cf_reply_t *r)
         c->pinged = cf_client_ms();
         c->state = CF_CLIENT_SUBSCRIBE;
 
+        if (cf_opt.presence) {
+            cf_presence_connected(c, r);
+        }
+
         if (cf_opt.subs == 0) {
             cf_client_ready(c);
             return CF_OK;
         }
 
-        return reply_subscribe(c, 0, cf_opt.subs);
+        return cf_client_subscribe(c, 0, cf_opt.subs);
 
     default:
 
@@ -163,6 +261,10 @@ reply_one(cf_client_t *c, cf_reply_t *r)
             cf_client_stats->errors[cf_min(r->code, CF_CODES - 1)]++;
             cf_ws_error = "the connect command was refused";
             return CF_REFUSED_COMMAND;
+        }
+
+        if (cf_opt.presence && r->id >= reply_id(cf_opt.subs, 0)) {
+            return cf_presence_reply(c, r, r->id - reply_id(cf_opt.subs, 0));
         }
 
         k = (r->id - 2) / 2;
@@ -205,6 +307,10 @@ reply_subscribed(cf_client_t *c, cf_reply_t *r, uint32_t k)
         cf_client_stats->subscriptions++;
         cf_verify_begin(slot, cf_client_channel(cf_client_number(c), k));
 
+        if (c->observer) {
+            cf_presence_begin(c, k);
+        }
+
         if (c->state == CF_CLIENT_SUBSCRIBE && ++c->nsubs == cf_opt.subs) {
             cf_client_ready(c);
         }
@@ -222,8 +328,8 @@ reply_subscribed(cf_client_t *c, cf_reply_t *r, uint32_t k)
 
         cf_client_subs[slot] = CF_SUB_NONE;
 
-        return (c->state == CF_CLIENT_READY)
-               ? reply_subscribe(c, k, k + 1) : CF_OK;
+        return (c->state == CF_CLIENT_READY && !cf_opt.churn_toggle)
+               ? cf_client_subscribe(c, k, k + 1) : CF_OK;
     }
 
     cf_client_stats->protocol_errors++;
@@ -262,8 +368,8 @@ reply_publication(cf_client_t *c, cf_reply_t *r)
 
 /* One message with a command for each of the subscriptions from..to-1. */
 
-static cf_end_e
-reply_subscribe(cf_client_t *c, uint32_t from, uint32_t to)
+cf_end_e
+cf_client_subscribe(cf_client_t *c, uint32_t from, uint32_t to)
 {
     char        *p;
     size_t       len;
@@ -281,8 +387,9 @@ reply_subscribe(cf_client_t *c, uint32_t from, uint32_t to)
             cf_die("too many --subs for one message");
         }
 
-        p += sprintf(p, "%s{\"id\":%u,\"subscribe\":{\"channel\":\"%s\"}}",
-                     k > from ? "\n" : "", reply_id(k, 0), name);
+        p += sprintf(p, "%s{\"id\":%u,\"subscribe\":{\"channel\":\"%s\"%s}}",
+                     k > from ? "\n" : "", reply_id(k, 0), name,
+                     c->observer ? ",\"join_leave\":true" : "");
 
         cf_client_subs[cf_client_slot(n, k)] = CF_SUB_WAIT;
     }
@@ -321,15 +428,45 @@ reply_find(cf_client_t *c, cf_reply_t *r)
         }
     }
 
-    for (k = 0; k < cf_opt.subs; k++) {
-        name = cf_channel_name(cf_client_channel(n, k), &len);
+    return cf_client_find(c, r->channel, r->channel_len);
+}
 
-        if (len == r->channel_len && memcmp(name, r->channel, len) == 0) {
+
+uint32_t
+cf_client_find(cf_client_t *c, const char *channel, size_t len)
+{
+    size_t       n;
+    uint32_t     k;
+    const char  *name;
+
+    for (k = 0; k < cf_opt.subs; k++) {
+        name = cf_channel_name(cf_client_channel(cf_client_number(c), k), &n);
+
+        if (n == len && memcmp(name, channel, len) == 0) {
             return k;
         }
     }
 
     return CF_NO_CLIENT;
+}
+
+
+/* A command for presence: 0, or for presence_stats: 1. */
+
+cf_end_e
+cf_client_ask(cf_client_t *c, uint32_t k, uint32_t stats)
+{
+    int          n;
+    size_t       len;
+    const char  *name;
+
+    name = cf_channel_name(cf_client_channel(cf_client_number(c), k), &len);
+    n = snprintf(reply_text, REPLY_TEXT,
+                 "{\"id\":%u,\"presence%s\":{\"channel\":\"%s\"}}",
+                 reply_id(cf_opt.subs + k, stats), stats ? "_stats" : "",
+                 name);
+
+    return cf_ws_send(c, CF_WS_TEXT, reply_text, (size_t) n);
 }
 
 

@@ -4,12 +4,14 @@
 
 #include "cfload.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 
 static void report_config(void);
 static void report_clients(const cf_worker_t *w, const cf_measures_t *m);
 static void report_publications(const cf_worker_t *w, uint64_t api_errors);
+static void report_presence(const cf_worker_t *w);
 static void report_server(const cf_worker_t *w, const cf_measures_t *m);
 static void report_memory(const char *name, const cf_memory_t *m);
 static void report_latency(const char *name, const cf_hist_t *h);
@@ -35,13 +37,21 @@ cf_report(const cf_measures_t *m)
          && w.lost == 0 && w.doubled == 0 && w.reordered == 0
          && w.damaged == 0 && w.stray == 0 && w.protocol_errors == 0
          && w.no_ping == 0 && api_errors == 0
-         && cf_shared->refused_lost == 0;
+         && cf_shared->refused_lost == 0
+         && w.disordered == 0 && w.misstated == 0 && w.strangers == 0
+         && w.missing == 0 && w.surplus == 0 && w.twice == 0
+         && w.miscounted == 0 && w.unanswered == 0;
 
     printf("{\"ok\":%s", ok ? "true" : "false");
 
     report_config();
     report_clients(&w, m);
     report_publications(&w, api_errors);
+
+    if (cf_opt.presence) {
+        report_presence(&w);
+    }
+
     report_server(&w, m);
 
     printf("%s}\n", m->interrupted ? ",\"interrupted\":true" : "");
@@ -61,7 +71,8 @@ report_config(void)
            cf_opt.url.tls ? "true" : "false",
            cf_opt.token ? "true" : "false", cf_opt.rate, cf_opt.subs,
            cf_channels, cf_opt.churn,
-           cf_opt.churn_subs ? "subscribe" : "connect",
+           cf_opt.churn_subs ? "subscribe"
+           : cf_opt.churn_toggle ? "toggle" : "connect",
            cf_opt.reconnect ? "true" : "false");
 
     printf("\"publishers\":%u,\"pub_rate\":%g,\"batch\":%u,"
@@ -139,6 +150,69 @@ report_publications(const cf_worker_t *w, uint64_t api_errors)
     report_latency("api_latency_us", &p->latency);
 
     printf(",\"publisher_late_max_us\":%.1f", (double) p->late_max / 1000);
+}
+
+
+/* Channels and users are counted by what the clients know. */
+
+static void
+report_presence(const cf_worker_t *w)
+{
+    uint8_t   *users, *channels;
+    uint32_t   i, k, user, here, nusers, nchannels, ready, all;
+
+    users = cf_alloc(cf_opt.clients + (size_t) cf_opt.users);
+    channels = cf_alloc(cf_channels);
+    here = nusers = nchannels = ready = all = 0;
+
+    for (i = 0; i < cf_opt.clients; i++) {
+        all += cf_presence_observer(i);
+
+        if (!cf_shared->present[i].ready) {
+            continue;
+        }
+
+        ready++;
+        user = cf_presence_user(i);
+        user = (user & CF_OBSERVER) ? cf_opt.users + (user & ~CF_OBSERVER)
+                                    : user;
+        nusers += !users[user];
+        users[user] = 1;
+
+        for (k = 0; k < cf_opt.subs; k++) {
+
+            if (cf_shared->member[i * cf_opt.subs + k]) {
+                here++;
+                user = (i * cf_opt.subs + k) % cf_channels;
+                nchannels += !channels[user];
+                channels[user] = 1;
+            }
+        }
+    }
+
+    printf(",\"presence\":{\"clients\":%u,\"users\":%u,"
+           "\"subscriptions\":%u,\"channels\":%u,"
+           "\"observers\":%u,\"whole\":%llu",
+           ready, nusers, here, nchannels, all,
+           (unsigned long long) w->whole);
+
+    printf(",\"joins\":%llu,\"leaves\":%llu,\"disordered\":%llu,"
+           "\"misstated\":%llu,\"strangers\":%llu,\"replies\":%llu,"
+           "\"missing\":%llu,\"surplus\":%llu,\"twice\":%llu,"
+           "\"miscounted\":%llu,\"unanswered\":%llu}",
+           (unsigned long long) w->joins, (unsigned long long) w->leaves,
+           (unsigned long long) w->disordered,
+           (unsigned long long) w->misstated,
+           (unsigned long long) w->strangers,
+           (unsigned long long) w->presences,
+           (unsigned long long) w->missing,
+           (unsigned long long) w->surplus,
+           (unsigned long long) w->twice,
+           (unsigned long long) w->miscounted,
+           (unsigned long long) w->unanswered);
+
+    free(users);
+    free(channels);
 }
 
 
@@ -287,6 +361,18 @@ report_sum(cf_worker_t *sum)
         report_add(damaged);
         report_add(stray);
         report_add(reads);
+        report_add(joins);
+        report_add(leaves);
+        report_add(disordered);
+        report_add(misstated);
+        report_add(whole);
+        report_add(strangers);
+        report_add(presences);
+        report_add(missing);
+        report_add(surplus);
+        report_add(twice);
+        report_add(miscounted);
+        report_add(unanswered);
 
         for (j = 0; j < CF_CODES; j++) {
             report_add(closes[j]);

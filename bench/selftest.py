@@ -7,11 +7,13 @@
 import asyncio
 import base64
 import hashlib
+import hmac
 import json
 import re
 import struct
 import sys
 import time
+import uuid
 
 GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 
@@ -39,6 +41,9 @@ class Peer:
         self.held = None
         self.batch = []
         self.pongs = 0
+        self.id = str(uuid.uuid4())
+        self.user = ''
+        self.observes = False
 
     def send(self, data):
         if not self.writer.is_closing():
@@ -96,8 +101,15 @@ class Peer:
             s.pongs += 1
         elif 'connect' in c:
             s.tokens.add(c['connect'].get('token'))
-            self.reply('{"id":%d,"connect":{"client":"x","version":"0",'
-                       '"ping":25,"pong":true}}' % c['id'])
+            self.reply('{"id":%d,"connect":{"client":"%s","version":"0",'
+                       '"ping":25,"pong":true}}' % (c['id'], self.id))
+            token = (c['connect'].get('token') or '').split('.')
+            if s.secret:
+                self.user = json.loads(unbase64(token[1]))['sub']
+                sign = hmac.digest(s.secret, '.'.join(token[:2]).encode(),
+                                   'sha256')
+                if unbase64(token[2]) != sign:
+                    s.complaints.append('a wrong signature')
         elif 'subscribe' in c:
             if s.refuse_subscribe and self.number == 1:
                 self.reply('{"id":%d,"error":{"code":103,"message":'
@@ -105,21 +117,52 @@ class Peer:
                 return
             self.reply('{"id":%d,"subscribe":{}}' % c['id'])
             self.channels.add(c['subscribe']['channel'])
+            self.observes = c['subscribe'].get('join_leave', False)
             s.subscribed += 1
+            s.event(self, 'join')
+        elif 'presence' in c:
+            there = s.listed([p for p in s.peers if p.channels])
+            self.reply('{"id":%d,"presence":{"presence":{%s}}}' % (
+                c['id'], ','.join('"%s":%s' % (p.id, p.info())
+                                  for p in there)))
+        elif 'presence_stats' in c:
+            there = [p for p in s.peers if p.channels]
+            self.reply('{"id":%d,"presence_stats":%s}' % (
+                c['id'], json.dumps(s.counted(
+                    {'num_clients': len(there),
+                     'num_users': len({p.user for p in there})}))))
         elif 'unsubscribe' in c:
-            self.channels.discard(c['unsubscribe']['channel'])
+            self.gone()
             self.reply('{"id":%d,"unsubscribe":{}}' % c['id'])
         else:
             s.complaints.append('an unknown command: %r' % c)
 
+    def gone(self):
+        if self.channels:
+            self.channels.clear()
+            self.server.event(self, 'leave')
+
+    def info(self):
+        return '{"user":"%s","client":"%s"}' % (self.user, self.id)
+
+
+def unbase64(text):
+    return base64.urlsafe_b64decode(text + '=' * (-len(text) % 4))
+
 
 class Server:
 
-    def __init__(self, fault=None, deliver=None, api=None, refuse=False):
+    def __init__(self, fault=None, deliver=None, api=None, refuse=False,
+                 events=None, listed=None, counted=None, secret=None):
         self.fault = fault or (lambda peer, n, line: [line])
         self.how = deliver
         self.api = api
         self.refuse_subscribe = refuse
+        self.events = events or (lambda n, line: [line])
+        self.listed = listed or (lambda there: there)
+        self.counted = counted or (lambda stats: stats)
+        self.secret = secret
+        self.nevents = 0
         self.peers = set()
         self.serial = 0
         self.published = 0
@@ -136,6 +179,19 @@ class Server:
             self.how(peer, line)
         else:
             peer.send(frame(line))
+
+    # joins and leaves; the first observer may get wrong ones
+
+    def event(self, who, what):
+        self.nevents += 1
+        line = '{"push":{"channel":"bench","%s":{"info":%s}}}' % (
+            what, who.info())
+        lines = self.events(self.nevents, line)
+        for peer in sorted((p for p in self.peers if p.observes),
+                           key=lambda p: p.number):
+            for part in lines:
+                peer.reply(part)
+            lines = [line]
 
     async def start(self):
         self.listener = await asyncio.start_server(
@@ -155,7 +211,8 @@ class Server:
             head = (await reader.readuntil(b'\r\n\r\n')).decode()
             key = re.search(r'(?i)sec-websocket-key: (\S+)', head)
             if key:
-                await self.websocket(key.group(1), reader, writer)
+                await self.websocket(key.group(1), reader, writer,
+                                     head.split()[1])
                 return
             n = int(re.search(r'(?i)content-length: (\d+)', head).group(1))
             body = (await reader.readexactly(n)).decode()
@@ -163,7 +220,7 @@ class Server:
             writer.write(('HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s'
                           % (status, len(text), text)).encode())
 
-    async def websocket(self, key, reader, writer):
+    async def websocket(self, key, reader, writer, path):
         accept = base64.b64encode(
             hashlib.sha1((key + GUID).encode()).digest()).decode()
         writer.write(('HTTP/1.1 101 Switching Protocols\r\n'
@@ -172,10 +229,12 @@ class Server:
         self.serial += 1
         peer = Peer(self, self.serial, reader, writer)
         self.peers.add(peer)
+        peer.user = path.partition('user=')[2]
         try:
             await peer.run()
         finally:
             self.peers.discard(peer)
+            peer.gone()
 
     def publish(self, path, body):
         answers = []
@@ -438,9 +497,104 @@ TESTS = [
      good(published=0, acked=0, deliveries=0, expected=0)),
 ]
 
+# presence: the server, more arguments, what has to be in the report
+
+HERE = {'disordered': 0, 'misstated': 0, 'strangers': 0, 'missing': 0,
+        'surplus': 0, 'twice': 0, 'miscounted': 0, 'unanswered': 0,
+        'observers': 3, 'whole': 3, 'channels': 1, 'clients': 30}
+
+
+class Here(dict):
+    pass
+
+
+def here(**changes):
+    return Here(HERE, ok=not changes, **changes)
+
+
+def some(n):
+    return lambda got: got >= n
+
+
+def nth(which, lines):
+    return lambda n, line: lines(line) if n == which else [line]
+
+
+def swapped(line):
+    return line.replace('"join"', '"x"').replace(
+        '"leave"', '"join"').replace('"x"', '"leave"')
+
+
+def renamed(there):
+    class Other:
+        id = str(uuid.uuid4())
+
+        def info(self):
+            return '{"user":"u1","client":"%s"}' % self.id
+    return there[1:] + [Other()]
+
+
+TESTS += [
+    ('presence', Server(), [], here()),
+    ('presence, tokens', Server(secret=b'abc'),
+     ['--token-secret', 'abc'], here()),
+    ('presence, a join lost', Server(events=nth(12, lambda line: [])), [],
+     here(misstated=some(0), disordered=some(0))),
+    ('presence, a join doubled',
+     Server(events=nth(12, lambda line: [line, line])), [],
+     here(disordered=1)),
+    ('presence, a leave instead of a join',
+     Server(events=nth(12, lambda line: [swapped(line)])), [],
+     here(disordered=some(1), misstated=some(0))),
+    ('presence, of nobody', Server(events=nth(
+        12, lambda line: [line, line.replace('"user":"u', '"user":"x')])), [],
+     here(strangers=1)),
+    ('presence, one is missing', Server(listed=lambda there: there[1:]), [],
+     here(missing=3)),
+    ('presence, one is there twice',
+     Server(listed=lambda there: there + there[:1]), [], here(twice=3)),
+    ('presence, one is not there', Server(listed=renamed), [],
+     here(missing=3, surplus=3)),
+    ('presence, miscounted', Server(counted=lambda stats: dict(
+        stats, num_clients=stats['num_clients'] + 1)), [],
+     here(miscounted=3)),
+    ('presence, users miscounted', Server(counted=lambda stats: dict(
+        stats, num_users=stats['num_users'] - 1)), [], here(miscounted=3)),
+]
+
+
+async def presence(cfload, server, more, want):
+    process = await asyncio.create_subprocess_exec(
+        cfload, '--url', 'ws://127.0.0.1:%d/ws' % server.port, '--clients',
+        '30', '--procs', '2', '--presence', '--observers', '3', '--users',
+        '9', '--churn', '150', '--churn-mode', 'toggle', '--duration', '1',
+        '--settle', '0.3', *more, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE)
+    out, err = await asyncio.wait_for(process.communicate(), 20)
+    server.listener.close()
+    wrong = list(server.complaints)
+    got = json.loads(out)
+    found = dict(got['presence'], ok=got['ok'])
+    for key, value in want.items():
+        if not (value(found[key]) if callable(value) else found[key] == value):
+            wrong.append('%s is %r' % (key, found[key]))
+    if not want['ok'] and found['disordered'] + found['misstated'] == 0 \
+            and callable(want['misstated']):
+        wrong.append('nothing noticed')
+    if got['churned'] < 80 or found['leaves'] < 100 or not (
+            found['subscriptions'] < 30):
+        wrong.append('churned %d' % got['churned'])
+    if want['ok'] and err:
+        wrong.append('warnings: %r' % err)
+    if process.returncode != (0 if want['ok'] else 1):
+        wrong.append('exit status %d' % process.returncode)
+    return wrong
+
 
 async def run(cfload, label, server, more, want):
     await server.start()
+    if isinstance(want, Here):
+        return await presence(cfload, server, more, want)
     url = '127.0.0.1:%d' % server.port
     args = [cfload, '--url', 'ws://%s/ws' % url, '--clients', str(CLIENTS)]
     if more is None:

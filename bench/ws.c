@@ -278,13 +278,20 @@ static cf_end_e
 ws_upgrade(cf_client_t *c)
 {
     int   n;
-    char  text[2048];
+    char  text[2048], query[64];
+
+    query[0] = '\0';
+
+    if (cf_opt.users && cf_opt.token_secret == NULL) {
+        snprintf(query, sizeof(query), "%cuser=%s",
+                 strchr(cf_opt.url.path, '?') ? '&' : '?', cf_client_user(c));
+    }
 
     n = snprintf(text, sizeof(text),
-                 "GET %s HTTP/1.1\r\nHost: %s:%s\r\nUpgrade: websocket\r\n"
+                 "GET %s%s HTTP/1.1\r\nHost: %s:%s\r\nUpgrade: websocket\r\n"
                  "Connection: Upgrade\r\nSec-WebSocket-Key: %s\r\n"
                  "Sec-WebSocket-Version: 13\r\n\r\n",
-                 cf_opt.url.path, cf_opt.url.host, cf_opt.url.port, ws_key);
+                 cf_opt.url.path, query, cf_opt.url.host, cf_opt.url.port, ws_key);
 
     if (n >= (int) sizeof(text)) {
         cf_die("--url is too long");

@@ -156,6 +156,7 @@ export class Server {
      * tls, h2    listeners with a self-signed certificate
      * listen     more parameters of the plain listener; tlsListen: of TLS
      * master     `off`: one process; shutdown: worker_shutdown_timeout
+     * connections  of a worker
      * module     another build of it
      * anyWorkers one worker that answers is enough: others may just die
      */
@@ -164,7 +165,7 @@ export class Server {
             hub: '', hubs: {}, zone: '8m', locations: '', http: '', main: '',
             workers: 2, tls: false, h2: false, stock: true, listen: '', tlsListen: '',
             module: MODULE, anyWorkers: false, master: 'on',
-            shutdown: '20s',
+            shutdown: '20s', connections: 4096,
             ...options,
         };
         this.allowed = [];
@@ -232,7 +233,7 @@ error_log ${this.logFile} info;
 load_module ${o.module};
 worker_shutdown_timeout ${o.shutdown};
 ${o.main}
-events { worker_connections 4096; }
+events { worker_connections ${o.connections}; }
 http {
     access_log off;
     client_body_temp_path ${p}/body;
