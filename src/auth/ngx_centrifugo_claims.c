@@ -416,6 +416,13 @@ claims_time_member(ngx_centrifugo_json_t *map, const char *name, size_t len,
     ngx_memcpy(text, s.data, s.len);
     text[s.len] = '\0';
 
+    if (strspn(text, "+-.0123456789eE") != s.len) {
+
+        /* strtod() takes more than decimal numbers */
+
+        return NGX_ERROR;
+    }
+
     d = strtod(text, &end);
 
     if (end != text + s.len || !isfinite(d)) {

@@ -473,6 +473,15 @@ ngx_int_t ngx_centrifugo_subscription_renew(
     ngx_centrifugo_subscription_t *sub, int64_t expire_at,
     const ngx_str_t *info);
 
+/*
+ * Whether presence_info_max allows another chan_info of a subscription, and
+ * another info of the client in all of its subscriptions.
+ */
+ngx_uint_t ngx_centrifugo_subscription_fits(
+    ngx_centrifugo_subscription_t *sub, const ngx_str_t *chan_info);
+ngx_uint_t ngx_centrifugo_presence_fits(ngx_centrifugo_client_t *client,
+    const ngx_str_t *info);
+
 /* Ends those that have expired, and sets the client's timer for the next. */
 void ngx_centrifugo_subscription_expire(ngx_centrifugo_client_t *client);
 

@@ -45,6 +45,8 @@ static ngx_int_t connect_personal(ngx_centrifugo_client_t *client,
     connecting_t *cn);
 static ngx_int_t connect_wish(ngx_centrifugo_client_t *client,
     connecting_t *cn, const ngx_str_t *channel);
+static ngx_uint_t connect_nobody(ngx_centrifugo_client_t *client,
+    const ngx_str_t *channel, ngx_centrifugo_channel_options_t *options);
 static ngx_centrifugo_grant_t *connect_find(connecting_t *cn,
     const ngx_str_t *channel);
 static ngx_centrifugo_grant_t *connect_grant(connecting_t *cn,
@@ -462,6 +464,7 @@ connect_wish(ngx_centrifugo_client_t *client, connecting_t *cn,
 
     if (channel->len == 0 || channel->len > cn->hcf->channel_max_length
         || err || connect_find(cn, channel)
+        || connect_nobody(client, channel, options)
         || ngx_centrifugo_permission_subscribe(client, channel, options, &why))
     {
         return NGX_OK;
@@ -475,6 +478,21 @@ connect_wish(ngx_centrifugo_client_t *client, connecting_t *cn,
     ngx_centrifugo_grant_options(grant, options, NULL);
 
     return NGX_OK;
+}
+
+
+/*
+ * An empty list of users lets an anonymous client in when it subscribes, not
+ * here.
+ */
+
+static ngx_uint_t
+connect_nobody(ngx_centrifugo_client_t *client, const ngx_str_t *channel,
+    ngx_centrifugo_channel_options_t *options)
+{
+    return client->user.len == 0 && !client->hcf->client_insecure
+           && options->allow_user_limited_channels
+           && ngx_centrifugo_channel_limited(&client->hcf->syntax, channel);
 }
 
 

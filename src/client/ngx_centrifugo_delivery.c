@@ -124,7 +124,7 @@ ngx_centrifugo_delivery_publication(ngx_centrifugo_channel_t *channel,
 
         client = sub->client;
 
-        if (client->codec->json && !pub->json
+        if (client->codec->json && !pub->json && pub->data.len
             && pub->type == NGX_CENTRIFUGO_PUSH_PUBLICATION)
         {
             ngx_centrifugo_client_close(client,

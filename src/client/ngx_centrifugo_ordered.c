@@ -210,6 +210,15 @@ ordered_refresh(ngx_centrifugo_client_t *client,
         return;
     }
 
+    if (order->info.len && !ngx_centrifugo_presence_fits(client, &order->info))
+    {
+        ngx_centrifugo_client_close(client,
+                                    &ngx_centrifugo_disconnect_internal,
+                                    "the API gives it an info larger than "
+                                    "presence_info_max");
+        return;
+    }
+
     if (order->info.len) {
         client->informed = 0;
 

@@ -67,7 +67,7 @@ ngx_centrifugo_client_publish(ngx_centrifugo_client_t *client,
 
     pub.channel = cmd->channel;
     pub.data = cmd->data;
-    pub.json = client->codec->json;
+    pub.json = client->codec->json && cmd->data.len;
 
     done.handler = publish_done;
     done.handle = client->handle;

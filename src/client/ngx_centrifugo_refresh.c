@@ -122,13 +122,16 @@ refresh_verdict(ngx_centrifugo_client_t *client,
 
     /* what NGINX said stays as long as no token says something else */
 
-    info = &token->info;
+    info = (token->info.len == 0 && client->informed) ? &client->info
+                                                      : &token->info;
 
-    if (info->len) {
-        client->informed = 0;
-
-    } else if (client->informed) {
-        info = &client->info;
+    if (!ngx_centrifugo_presence_fits(client, info)) {
+        ngx_centrifugo_client_error(client, client->command_id,
+                                    NGX_CENTRIFUGO_CMD_REFRESH,
+                                    &ngx_centrifugo_error_request, &none,
+                                    "its user and info are larger than "
+                                    "presence_info_max");
+        return;
     }
 
     if (ngx_centrifugo_client_identity(client, &token->user, info) != NGX_OK) {
@@ -136,6 +139,10 @@ refresh_verdict(ngx_centrifugo_client_t *client,
                                     &ngx_centrifugo_disconnect_internal,
                                     "no memory for its user");
         return;
+    }
+
+    if (token->info.len) {
+        client->informed = 0;
     }
 
     ngx_centrifugo_presence_renew(client);

@@ -11,6 +11,8 @@
 #define SUBSCRIPTION_ARENA  512
 
 
+static ngx_uint_t subscription_fits(ngx_centrifugo_client_t *client,
+    const ngx_str_t *info, const ngx_str_t *chan_info);
 static void subscribing_joined(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
     ngx_centrifugo_engine_result_t *result);
 static void subscribing_present(uint64_t handle,
@@ -80,9 +82,14 @@ ngx_centrifugo_subscribing_start(ngx_centrifugo_subscribing_t *op)
 
     client = ngx_centrifugo_client_pending(op->client);
 
-    if (client && client->user.len + client->info.len + op->grant.info.len
-                  > op->hcf->presence_info_max
-        && (op->grant.presence || op->grant.join_leave))
+    if (client && op->grant.channel.len > NGX_CENTRIFUGO_NAME_MAX) {
+        subscribing_end(op, client, NULL, &ngx_centrifugo_error_request,
+                        "its name is longer than 1024 bytes");
+        return;
+    }
+
+    if (client && (op->grant.presence || op->grant.join_leave)
+        && !subscription_fits(client, &client->info, &op->grant.info))
     {
         subscribing_end(op, client, NULL, &ngx_centrifugo_error_request,
                         "its user and info are larger than "
@@ -95,6 +102,50 @@ ngx_centrifugo_subscribing_start(ngx_centrifugo_subscribing_t *op)
 
     ngx_centrifugo_engine(op->hcf)->subscribe(op->hcf, &op->grant.channel,
                                               &done);
+}
+
+
+static ngx_uint_t
+subscription_fits(ngx_centrifugo_client_t *client, const ngx_str_t *info,
+    const ngx_str_t *chan_info)
+{
+    return client->user.len + info->len + chan_info->len
+           <= client->hcf->presence_info_max;
+}
+
+
+ngx_uint_t
+ngx_centrifugo_subscription_fits(ngx_centrifugo_subscription_t *sub,
+    const ngx_str_t *chan_info)
+{
+    return !(sub->present || sub->announced)
+           || subscription_fits(sub->client, &sub->client->info, chan_info);
+}
+
+
+ngx_uint_t
+ngx_centrifugo_presence_fits(ngx_centrifugo_client_t *client,
+    const ngx_str_t *info)
+{
+    ngx_str_t                       none = ngx_null_string;
+    ngx_queue_t                    *q;
+    ngx_centrifugo_subscription_t  *sub;
+
+    for (q = ngx_queue_head(&client->subscriptions);
+         q != ngx_queue_sentinel(&client->subscriptions);
+         q = ngx_queue_next(q))
+    {
+        sub = ngx_queue_data(q, ngx_centrifugo_subscription_t, in_client);
+
+        if ((sub->present || sub->announced)
+            && !subscription_fits(client, info,
+                                  sub->extra ? &sub->extra->info : &none))
+        {
+            return 0;
+        }
+    }
+
+    return 1;
 }
 
 

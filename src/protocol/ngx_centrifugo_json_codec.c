@@ -708,8 +708,12 @@ codec_push_publication(ngx_centrifugo_buf_t *b, const ngx_str_t *channel,
 
     codec_push(b, channel, "pub");
 
-    ngx_centrifugo_buf_literal(b, "{\"data\":");
-    ngx_centrifugo_json_append_raw(b, &pub->data);
+    ngx_centrifugo_buf_byte(b, '{');
+
+    if (pub->data.len) {
+        ngx_centrifugo_buf_literal(b, "\"data\":");
+        ngx_centrifugo_json_append_raw(b, &pub->data);
+    }
 
     if (pub->info) {
         codec_key(b, "info");
