@@ -454,8 +454,13 @@ connect_wish(ngx_centrifugo_client_t *client, connecting_t *cn,
         return NGX_ABORT;
     }
 
+    /* that an empty list names the anonymous user is for subscribe alone */
+
     if (channel->len == 0 || channel->len > cn->hcf->channel_max_length
         || err || connect_find(cn, channel)
+        || (client->user.len == 0 && !cn->hcf->client_insecure
+            && options->allow_user_limited_channels
+            && ngx_centrifugo_channel_limited(&cn->hcf->syntax, channel))
         || ngx_centrifugo_permission_subscribe(client, channel, options, &why))
     {
         return NGX_OK;

@@ -12,6 +12,8 @@ static void refresh_verdict(ngx_centrifugo_client_t *client,
     ngx_centrifugo_token_rc_e rc, ngx_centrifugo_token_t *token);
 static ngx_uint_t refresh_same_channels(ngx_centrifugo_client_t *client,
     const ngx_centrifugo_token_t *token);
+static ngx_uint_t refresh_too_large(ngx_centrifugo_client_t *client,
+    const ngx_centrifugo_token_t *token);
 
 
 void
@@ -120,6 +122,15 @@ refresh_verdict(ngx_centrifugo_client_t *client,
         return;
     }
 
+    if (refresh_too_large(client, token)) {
+        ngx_centrifugo_client_error(client, client->command_id,
+                                    NGX_CENTRIFUGO_CMD_REFRESH,
+                                    &ngx_centrifugo_error_request, &none,
+                                    "its user and info are larger than "
+                                    "presence_info_max");
+        return;
+    }
+
     if (ngx_centrifugo_client_identity(client, &token->user, &token->info)
         != NGX_OK)
     {
@@ -176,4 +187,37 @@ refresh_same_channels(ngx_centrifugo_client_t *client,
     }
 
     return n == 0;
+}
+
+
+/*
+ * Whether presence or a leave would say more of the client than a subscribe
+ * had let in.
+ */
+
+static ngx_uint_t
+refresh_too_large(ngx_centrifugo_client_t *client,
+    const ngx_centrifugo_token_t *token)
+{
+    size_t                          len;
+    ngx_queue_t                    *q;
+    ngx_centrifugo_subscription_t  *sub;
+
+    for (q = ngx_queue_head(&client->subscriptions);
+         q != ngx_queue_sentinel(&client->subscriptions);
+         q = ngx_queue_next(q))
+    {
+        sub = ngx_queue_data(q, ngx_centrifugo_subscription_t, in_client);
+
+        len = token->user.len + token->info.len
+              + (sub->extra ? sub->extra->info.len : 0);
+
+        if ((sub->present || sub->announced)
+            && len > client->hcf->presence_info_max)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }

@@ -523,6 +523,14 @@ sub_refresh_verdict(ngx_centrifugo_client_t *client,
         why = "expire_at of its token is in the past";
     }
 
+    if (err == NULL && (sub->present || sub->announced)
+        && client->user.len + client->info.len + token->info.len
+           > client->hcf->presence_info_max)
+    {
+        err = &ngx_centrifugo_error_request;
+        why = "its user and info are larger than presence_info_max";
+    }
+
     if (err == NULL
         && ngx_centrifugo_subscription_renew(sub, token->expire_at,
                                              &token->info)
