@@ -474,6 +474,26 @@ suite('permissions', { concurrency: 12, timeout: 58000 }, async (s) => {
         c.terminate();
     });
 
+    s.it('data: a subscriber of binary lives on when the API sends nothing',
+        async () => {
+            const ch = fresh('binary:');
+            const c = await Client.connect(url('data'),
+                                           { connect: connectBody('42') });
+
+            await c.subscribe(ch);
+
+            const got = await apiOf(server, { location: '/api/data' })
+                .call('publish', { channel: ch });
+
+            if (!got.error) {
+                const line = await c.line();
+
+                assert.doesNotThrow(() => JSON.parse(line), line);
+            }
+
+            c.terminate();
+        });
+
 
     /* presence and presence_stats */
 
@@ -596,6 +616,13 @@ suite('permissions', { concurrency: 12, timeout: 58000 }, async (s) => {
     connecting('names', 'connect: a token in it opens nothing',
         { ...connectBody('42'), subs: { '$sub:a': {
             token: subToken('42', '$sub:a') } } }, has());
+
+    /* the reference takes wishes of users of tokens and of nobody */
+
+    connecting('variable?user=42', 'connect: who NGINX found asks in vain',
+        subs('a'), has());
+    connecting('variable', 'connect: who has a token may ask',
+        { ...connectBody('42'), ...subs('a') }, has('a'));
 
     s.it('names: connect: channels asked for are server-side', async () => {
         const ch = fresh('sub:');
@@ -907,6 +934,28 @@ suite('permissions', { concurrency: 12, timeout: 58000 }, async (s) => {
     who('with info, and a token without', 'variable?user=42',
         { ...info('{"a":1}'), connect: connectBody('42') },
         { user: '42', conn_info: { a: 1 } });
+    who('the longest', `variable?user=${'u'.repeat(1024)}`, {},
+        { user: 'u'.repeat(1024) });
+    who('too long', `variable?user=${'u'.repeat(1025)}`, {}, 500);
+
+    s.it('user: a refresh without info leaves what NGINX said', async () => {
+        const c = await Client.connect(url('variable?user=42'),
+            { ...info('{"a":1}'), connect: connectBody('42',
+                { exp: now() + 100 }) });
+
+        assert.deepEqual(await whoami(c), { user: '42', conn_info: { a: 1 } });
+        await c.call({ refresh: connectBody('42', { exp: now() + 200 }) });
+        assert.deepEqual(await whoami(c), { user: '42', conn_info: { a: 1 } });
+        c.terminate();
+    });
+
+    s.it('user: a refresh of one that came without a token', async () => {
+        const c = await Client.connect(url('variable?user=42'));
+
+        assert.equal(await outcome(c, { refresh: connectBody('7') }), 3500);
+        await refused(c, 3500);
+    });
+
     who('info and nobody', 'variable', info('{"a":1}'), 3501);
     who('of a location, from a ticket', 'ticket',
         { headers: { 'X-Ticket': 't42' } },
