@@ -115,9 +115,9 @@ ngx_centrifugo_api_command_t *ngx_centrifugo_api_command(
     ngx_centrifugo_api_job_t *job, ngx_uint_t method, uint32_t id);
 
 /*
- * Whether a method of that number is built.  find: by its name, in any case or exactly.  NGX_OK: it is built;
- * NGX_DECLINED: it exists but this hub does not offer it; NGX_ERROR: there is
- * no such method.
+ * Whether a method of that number is built.  find: a method by its name, in
+ * any case or exactly.  NGX_OK: it is built; NGX_DECLINED: it exists but this
+ * hub does not offer it; NGX_ERROR: there is no such method.
  */
 ngx_uint_t ngx_centrifugo_api_offered(ngx_uint_t method);
 ngx_int_t ngx_centrifugo_api_find(const ngx_str_t *name, ngx_uint_t any_case,
