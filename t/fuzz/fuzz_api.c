@@ -326,6 +326,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(&log, 0, sizeof(log));
     memset(&b, 0, sizeof(b));
     hcf.engine = &engine;
+    hcf.name.data = (u_char *) "main";
+    hcf.name.len = 4;
     options.presence = 1;
     cycle.hostname.data = (u_char *) "h\"o";
     cycle.hostname.len = 3;
