@@ -364,9 +364,9 @@ suite('orders', { concurrency: 8, timeout: 240000 }, async (s) => {
     await s.serial('a stopped worker: error 100, not silence', async () => {
         const own = await s.start({ hub: HUB });
         const list = await crowd('42', own);
-        const all = await connections(own);
         const [victim, other] = own.workers();
-        const api = all.get(other);
+        const api = (await connections(own)).get(other);
+        const api2 = (await connections(own)).get(other);
 
         process.kill(victim, 'SIGSTOP');
 
@@ -407,8 +407,7 @@ suite('orders', { concurrency: 8, timeout: 240000 }, async (s) => {
             const [slow, fast] = await Promise.all([
                 call('disconnect', { user: '42', client: far.id }, '', api)
                     .then((x) => [x, Date.now()]),
-                call('disconnect', { user: '43', client: near.id }, '',
-                     (await connections(own, [other])).get(other))
+                call('disconnect', { user: '43', client: near.id }, '', api2)
                     .then((x) => [x, Date.now()]),
             ]);
 
