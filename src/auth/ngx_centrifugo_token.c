@@ -53,7 +53,8 @@ ngx_centrifugo_token_check(ngx_centrifugo_verifier_t *verifier,
 
 ngx_centrifugo_token_rc_e
 ngx_centrifugo_token_verify(ngx_centrifugo_verifier_t *verifier,
-    ngx_centrifugo_token_kind_e kind, ngx_centrifugo_arena_t *arena, const ngx_str_t *token, time_t now,
+    ngx_centrifugo_token_kind_e kind, ngx_centrifugo_arena_t *arena,
+    const ngx_str_t *token, time_t now,
     ngx_centrifugo_token_t *result)
 {
     double                  exp, nbf, at;

@@ -586,13 +586,17 @@ ngx_centrifugo_client_close(ngx_centrifugo_client_t *client,
                   "%ui \"%V\": %s", (size_t) NGX_CENTRIFUGO_ID_LEN, id,
                   &client->user, disconnect->code, &disconnect->reason, why);
 
-    for (i = 0; client_disconnects[i] != disconnect; i++) { /* void */ }
+    for (i = 0;
+         client_disconnects[i] && client_disconnects[i] != disconnect;
+         i++)
+    { /* void */ }
 
     ngx_centrifugo_hub_add(&client->hcf->hub,
                            NGX_CENTRIFUGO_COUNT_DISCONNECTS + i, 1);
 
     client->code = (uint16_t) disconnect->code;
-    client->reason = (const char *) disconnect->reason.data;
+    client->reason = client_disconnects[i]
+                     ? (const char *) disconnect->reason.data : why;
 
     client_end(client);
 

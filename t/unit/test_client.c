@@ -245,7 +245,12 @@ static const ngx_centrifugo_engine_t  late_engine = {
     late_exit,
     late_publish,
     late_subscribe,
-    late_unsubscribe
+    late_unsubscribe,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    NULL
 };
 
 
