@@ -205,7 +205,6 @@ static ngx_command_t  ngx_centrifugo_commands[] = {
     CHANNEL_FLAG("allow_publish_for_subscriber",
                  allow_publish_for_subscriber),
     CHANNEL_FLAG("allow_publish_for_anonymous", allow_publish_for_anonymous),
-    CHANNEL_FLAG("presence", presence),
 
     LOCATION("centrifugo_websocket", &ngx_centrifugo_websocket_endpoint),
     LOCATION("centrifugo_api", &ngx_centrifugo_api_endpoint),

@@ -374,7 +374,6 @@ conf_create_options(ngx_conf_t *cf)
     options->allow_publish_for_client = NGX_CONF_UNSET;
     options->allow_publish_for_subscriber = NGX_CONF_UNSET;
     options->allow_publish_for_anonymous = NGX_CONF_UNSET;
-    options->presence = NGX_CONF_UNSET;
 
     return options;
 }
@@ -388,7 +387,6 @@ conf_init_options(ngx_centrifugo_channel_options_t *options)
     ngx_conf_init_value(options->allow_publish_for_client, 0);
     ngx_conf_init_value(options->allow_publish_for_subscriber, 0);
     ngx_conf_init_value(options->allow_publish_for_anonymous, 0);
-    ngx_conf_init_value(options->presence, 0);
 }
 
 
