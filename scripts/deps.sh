@@ -7,7 +7,7 @@
 
 NODE_MIN=18
 
-BUILD="gcc libc6-dev make pkg-config libjwt-dev libssl-dev zlib1g-dev
+BUILD="gcc libc6-dev make pkg-config libssl-dev zlib1g-dev
        libpcre2-dev ca-certificates openssl"
 RUN="$BUILD nginx nginx-dev libnginx-mod-http-js curl"
 CHECK="clang-14 libclang-rt-14-dev cppcheck perl libyajl-dev"

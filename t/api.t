@@ -92,3 +92,43 @@ GET /health
 --- request
 GET /metrics
 --- response_body_like: centrifugo_node_num_clients\{hub="main"\} 0
+
+=== TEST 11: methods for sessions of nobody
+--- request
+POST /api?api_key=k%20e
+{"id":1,"method":"subscribe","params":{"user":"u","channel":"a"}}
+{"id":2,"method":"unsubscribe","params":{"user":"u","channel":"no:a"}}
+{"id":3,"method":"disconnect","params":{"user":"u","disconnect":{"code":5000}}}
+{"id":4,"method":"refresh","params":{"user":"u","expired":true}}
+--- response_body chop
+{"id":1,"result":{}}
+{"id":2,"error":{"code":102,"message":"unknown channel"}}
+{"id":3,"error":{"code":107,"message":"bad request"}}
+{"id":4,"result":{}}
+
+=== TEST 12: presence is off
+--- request
+POST /api/presence?api_key=k%20e
+{"channel":"a"}
+--- response_body: {"error":{"code":108,"message":"not available"}}
+
+=== TEST 13: channels of all workers
+--- request
+POST /api/channels?api_key=k%20e
+{"pattern":"{a,b}*"}
+--- response_body: {"result":{"channels":{}}}
+
+=== TEST 14: info
+--- request
+POST /api/info?api_key=k%20e
+{}
+--- response_body_like chop
+^\{"result":\{"nodes":\[\{"uid":"[0-9a-f-]{36}","name":"[^"]+_main","version":"[0-9.]+","num_clients":0,"num_users":0,"num_channels":0,("uptime":\d+,)?"num_subs":0\}\]\}\}$
+
+=== TEST 15: a log line can't be forged
+--- request
+POST /api/publish?api_key=k%20e
+{"channel":"no:\n\"x","data":1}
+--- response_body: {"error":{"code":102,"message":"unknown channel"}}
+--- error_log
+publish to channel "no:\x0a\x22x" of hub "main" failed with 102

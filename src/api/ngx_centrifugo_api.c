@@ -116,7 +116,9 @@ api_destroy(ngx_centrifugo_api_job_t *job)
 
     if (job->lists) {
         for (cmd = job->commands; cmd; cmd = cmd->next) {
-            ngx_centrifugo_buf_free(&cmd->list);
+            if (cmd->found) {
+                ngx_centrifugo_buf_free(&cmd->found->list);
+            }
         }
     }
 
@@ -159,15 +161,6 @@ ngx_centrifugo_api_command(ngx_centrifugo_api_job_t *job, ngx_uint_t method,
                            1);
 
     return cmd;
-}
-
-
-ngx_uint_t
-ngx_centrifugo_api_offered(ngx_uint_t method)
-{
-    return method <= NGX_CENTRIFUGO_API_REFRESH
-           && method != NGX_CENTRIFUGO_API_HISTORY
-           && method != NGX_CENTRIFUGO_API_HISTORY_REMOVE;
 }
 
 

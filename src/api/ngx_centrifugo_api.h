@@ -48,6 +48,15 @@ typedef struct {
     uint64_t                          uptime;       /* seconds */
 } ngx_centrifugo_api_node_t;
 
+/* what presence, presence_stats, channels and info have found */
+typedef struct {
+    ngx_centrifugo_buf_t              list;         /* entries; freed with the
+                                                       job */
+    uint32_t                          num_clients;
+    uint32_t                          num_users;
+    ngx_centrifugo_api_node_t         node;
+} ngx_centrifugo_api_found_t;
+
 struct ngx_centrifugo_api_command_s {
     ngx_centrifugo_api_job_t         *job;
     ngx_centrifugo_api_command_t     *next;
@@ -60,12 +69,7 @@ struct ngx_centrifugo_api_command_s {
     /* of other methods than publish and broadcast */
     ngx_str_t                         channel;      /* for the log */
     ngx_str_t                         user;
-    ngx_centrifugo_buf_t              list;         /* entries of presence or
-                                                       channels; freed with
-                                                       the job */
-    uint32_t                          num_clients;
-    uint32_t                          num_users;
-    ngx_centrifugo_api_node_t        *node;
+    ngx_centrifugo_api_found_t       *found;
 };
 
 /*
@@ -115,11 +119,16 @@ ngx_centrifugo_api_command_t *ngx_centrifugo_api_command(
     ngx_centrifugo_api_job_t *job, ngx_uint_t method, uint32_t id);
 
 /*
- * Whether a method of that number is built.  find: by its name, in any case
- * or exactly.  NGX_OK: it is built; NGX_DECLINED: it exists but this hub does
- * not offer it; NGX_ERROR: there is no such method.
+ * Whether a method of that number is built.  find: a method by its name, in
+ * any case or exactly.  NGX_OK: it is built; NGX_DECLINED: it exists but this
+ * hub does not offer it; NGX_ERROR: there is no such method.
  */
-ngx_uint_t ngx_centrifugo_api_offered(ngx_uint_t method);
+#define ngx_centrifugo_api_offered(method)                                   \
+    ((method) <= NGX_CENTRIFUGO_API_BROADCAST                                \
+     || ((method) <= NGX_CENTRIFUGO_API_REFRESH                              \
+         && (method) != NGX_CENTRIFUGO_API_HISTORY                           \
+         && (method) != NGX_CENTRIFUGO_API_HISTORY_REMOVE))
+
 ngx_int_t ngx_centrifugo_api_find(const ngx_str_t *name, ngx_uint_t any_case,
     ngx_uint_t *method);
 

@@ -5,7 +5,7 @@
 #include "ngx_centrifugo_api.h"
 
 
-/* all parameters, and their types */
+/* all parameters, 32 at most, and their types */
 typedef enum {
     API_CHANNEL = 0,
     API_CHANNELS,
@@ -305,11 +305,11 @@ api_json_start(ngx_centrifugo_api_command_t *cmd,
         return NGX_ERROR;
     }
 
-    switch (cmd->method) {
-
-    case NGX_CENTRIFUGO_API_PUBLISH:
-    case NGX_CENTRIFUGO_API_BROADCAST:
+    if (cmd->method <= NGX_CENTRIFUGO_API_BROADCAST) {
         return api_json_publish(cmd, values);
+    }
+
+    switch (cmd->method) {
 
     case NGX_CENTRIFUGO_API_PRESENCE:
     case NGX_CENTRIFUGO_API_PRESENCE_STATS:
@@ -346,6 +346,8 @@ static ngx_int_t
 api_json_params(ngx_centrifugo_json_t *params, ngx_uint_t method,
     ngx_centrifugo_json_t **values)
 {
+    uint32_t                found;
+    ngx_uint_t              n;
     const uint8_t          *i;
     ngx_centrifugo_json_t  *value;
 
@@ -359,6 +361,8 @@ api_json_params(ngx_centrifugo_json_t *params, ngx_uint_t method,
         return NGX_ERROR;
     }
 
+    found = 0;
+
     for (value = params->child; value; value = value->next) {
 
         for (i = api_methods[method]; *i != API_PARAM_N; i++) {
@@ -368,21 +372,26 @@ api_json_params(ngx_centrifugo_json_t *params, ngx_uint_t method,
                    == 0)
             {
                 values[*i] = value;
+                found |= 1U << *i;
                 break;
             }
         }
     }
 
-    for (i = api_methods[method]; *i != API_PARAM_N; i++) {
+    for ( /* void */ ; found; found &= found - 1) {
+        n = __builtin_ctz(found);
 
-        if (values[*i] == NULL || api_params[*i].type == API_ANY) {
+        if (api_params[n].type == API_ANY
+            || (api_params[n].type == API_STRING
+                && values[n]->type == NGX_CENTRIFUGO_JSON_STRING))
+        {
             continue;
         }
 
-        if (values[*i]->type == NGX_CENTRIFUGO_JSON_NULL) {
-            values[*i] = NULL;
+        if (values[n]->type == NGX_CENTRIFUGO_JSON_NULL) {
+            values[n] = NULL;
 
-        } else if (!api_json_typed(values[*i], api_params[*i].type)) {
+        } else if (!api_json_typed(values[n], api_params[n].type)) {
             return NGX_ERROR;
         }
     }
@@ -502,8 +511,19 @@ api_json_publish(ngx_centrifugo_api_command_t *cmd,
         return NGX_ABORT;
     }
 
-    rc = api_json_data(cmd, values[API_DATA], values[API_B64DATA], &data,
-                       &json);
+    if (values[API_DATA] && values[API_B64DATA] == NULL) {
+
+        /* nearly always */
+
+        data = values[API_DATA]->raw;
+        json = 1;
+        rc = NGX_OK;
+
+    } else {
+        rc = api_json_data(cmd, values[API_DATA], values[API_B64DATA], &data,
+                           &json);
+    }
+
     if (rc == NGX_ABORT) {
         return NGX_ABORT;
     }

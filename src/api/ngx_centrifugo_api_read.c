@@ -8,6 +8,7 @@
 #include "../core/ngx_centrifugo_text.h"
 
 
+static ngx_int_t api_found(ngx_centrifugo_api_command_t *cmd);
 static void api_presence_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
     ngx_centrifugo_engine_result_t *result);
 static void api_channels_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
@@ -28,6 +29,25 @@ ngx_centrifugo_api_init(void)
     if (api_start == 0) {
         api_start = ngx_time();
     }
+}
+
+
+/* Room for the result, or the command's error. */
+
+static ngx_int_t
+api_found(ngx_centrifugo_api_command_t *cmd)
+{
+    cmd->found = ngx_centrifugo_arena_alloc(&cmd->job->arena,
+                                          sizeof(ngx_centrifugo_api_found_t));
+    if (cmd->found == NULL) {
+        ngx_centrifugo_api_fail(cmd, &ngx_centrifugo_error_internal);
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(cmd->found, sizeof(ngx_centrifugo_api_found_t));
+    cmd->job->lists = 1;
+
+    return NGX_OK;
 }
 
 
@@ -59,6 +79,10 @@ ngx_centrifugo_api_presence(ngx_centrifugo_api_command_t *cmd,
         return;
     }
 
+    if (api_found(cmd) != NGX_OK) {
+        return;
+    }
+
     ngx_centrifugo_api_ask(cmd);
 
     done.handler = api_presence_done;
@@ -83,15 +107,14 @@ api_presence_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
 
     if (rc == NGX_CENTRIFUGO_ENGINE_OK) {
 
-        cmd->num_clients = result->num_clients;
-        cmd->num_users = result->num_users;
+        cmd->found->num_clients = result->num_clients;
+        cmd->found->num_users = result->num_users;
 
         if (cmd->method == NGX_CENTRIFUGO_API_PRESENCE) {
-            cmd->job->lists = 1;
-
-            ngx_centrifugo_buf_append(&cmd->list, result->presence.data,
+            ngx_centrifugo_buf_append(&cmd->found->list,
+                                      result->presence.data,
                                       result->presence.len);
-            if (cmd->list.failed) {
+            if (cmd->found->list.failed) {
                 rc = NGX_CENTRIFUGO_ENGINE_RETRY;
             }
         }
@@ -119,6 +142,10 @@ ngx_centrifugo_api_channels(ngx_centrifugo_api_command_t *cmd,
         return;
     }
 
+    if (api_found(cmd) != NGX_OK) {
+        return;
+    }
+
     ngx_centrifugo_api_ask(cmd);
 
     done.handler = api_channels_done;
@@ -137,8 +164,7 @@ api_channels_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
     cmd = (ngx_centrifugo_api_command_t *) (uintptr_t) handle;
 
     if (rc == NGX_CENTRIFUGO_ENGINE_OK) {
-        cmd->job->lists = 1;
-        cmd->list = *list;
+        cmd->found->list = *list;
 
     } else if (rc == NGX_CENTRIFUGO_ENGINE_REFUSED) {
 
@@ -174,11 +200,15 @@ ngx_centrifugo_api_info(ngx_centrifugo_api_command_t *cmd)
     job = cmd->job;
     hub = &job->hcf->hub;
 
-    node = ngx_centrifugo_arena_alloc(&job->arena,
-                                      sizeof(ngx_centrifugo_api_node_t)
-                                      + ngx_cycle->hostname.len + 1
-                                      + job->hcf->name.len);
-    if (node == NULL) {
+    if (api_found(cmd) != NGX_OK) {
+        return;
+    }
+
+    node = &cmd->found->node;
+    node->name.data = ngx_centrifugo_arena_alloc(&job->arena,
+                                                 ngx_cycle->hostname.len + 1
+                                                 + job->hcf->name.len);
+    if (node->name.data == NULL) {
         ngx_centrifugo_api_fail(cmd, &ngx_centrifugo_error_internal);
         return;
     }
@@ -186,7 +216,6 @@ ngx_centrifugo_api_info(ngx_centrifugo_api_command_t *cmd)
     ngx_centrifugo_hub_node(hub, id);
     (void) ngx_centrifugo_id_print(node->uid, id);
 
-    node->name.data = (u_char *) (node + 1);
     p = ngx_cpymem(node->name.data, ngx_cycle->hostname.data,
                    ngx_cycle->hostname.len);
     *p++ = '_';
@@ -202,8 +231,6 @@ ngx_centrifugo_api_info(ngx_centrifugo_api_command_t *cmd)
     node->channels = stat.channels;
     node->uptime = (api_start && ngx_time() > api_start)
                    ? (uint64_t) (ngx_time() - api_start) : 0;
-
-    cmd->node = node;
 }
 
 

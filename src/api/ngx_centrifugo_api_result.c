@@ -27,16 +27,18 @@ ngx_centrifugo_api_result_json(ngx_centrifugo_buf_t *b,
         return;
     }
 
-    switch (cmd->method) {
-
-    case NGX_CENTRIFUGO_API_PUBLISH:
+    if (cmd->method == NGX_CENTRIFUGO_API_PUBLISH) {
 
         if (cmd->items[0].error) {
             api_json_error(b, cmd->items[0].error);
             return;
         }
 
-        break;
+        ngx_centrifugo_buf_literal(b, "\"result\":{}");
+        return;
+    }
+
+    switch (cmd->method) {
 
     case NGX_CENTRIFUGO_API_BROADCAST:
         api_json_broadcast(b, cmd);
@@ -48,9 +50,9 @@ ngx_centrifugo_api_result_json(ngx_centrifugo_buf_t *b,
 
     case NGX_CENTRIFUGO_API_PRESENCE_STATS:
         ngx_centrifugo_buf_literal(b, "\"result\":{\"num_clients\":");
-        ngx_centrifugo_buf_append_uint(b, cmd->num_clients);
+        ngx_centrifugo_buf_append_uint(b, cmd->found->num_clients);
         ngx_centrifugo_buf_literal(b, ",\"num_users\":");
-        ngx_centrifugo_buf_append_uint(b, cmd->num_users);
+        ngx_centrifugo_buf_append_uint(b, cmd->found->num_users);
         ngx_centrifugo_buf_byte(b, '}');
         return;
 
@@ -59,7 +61,7 @@ ngx_centrifugo_api_result_json(ngx_centrifugo_buf_t *b,
         return;
 
     case NGX_CENTRIFUGO_API_INFO:
-        api_json_info(b, cmd->node);
+        api_json_info(b, &cmd->found->node);
         return;
     }
 
@@ -104,8 +106,8 @@ api_json_presence(ngx_centrifugo_buf_t *b, ngx_centrifugo_api_command_t *cmd)
     ngx_uint_t                     n;
     ngx_centrifugo_client_info_t   info;
 
-    entries.data = cmd->list.start;
-    entries.len = ngx_centrifugo_buf_len(&cmd->list);
+    entries.data = cmd->found->list.start;
+    entries.len = ngx_centrifugo_buf_len(&cmd->found->list);
 
     ngx_centrifugo_buf_literal(b, "\"result\":{\"presence\":{");
 
@@ -147,8 +149,8 @@ api_json_channels(ngx_centrifugo_buf_t *b, ngx_centrifugo_api_command_t *cmd)
     ngx_str_t   list, name;
     ngx_uint_t  n;
 
-    list.data = cmd->list.start;
-    list.len = ngx_centrifugo_buf_len(&cmd->list);
+    list.data = cmd->found->list.start;
+    list.len = ngx_centrifugo_buf_len(&cmd->found->list);
 
     ngx_centrifugo_buf_literal(b, "\"result\":{\"channels\":{");
 

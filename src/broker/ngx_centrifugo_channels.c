@@ -48,7 +48,8 @@ struct channels_list_s {
     ngx_centrifugo_channels_done_t    done;
     ngx_centrifugo_buf_t              entries;
     ngx_str_t                         ask;      /* of any page */
-    size_t                            page;
+    size_t                            page;     /* bytes of one */
+    ngx_uint_t                        window;   /* workers asked at a time */
     uint64_t                          deadline;
     ngx_uint_t                        pending;
     ngx_centrifugo_engine_rc_e        rc;
@@ -201,6 +202,9 @@ ngx_centrifugo_channels(ngx_centrifugo_hub_conf_t *hcf,
     list->page = ngx_max(list->page, CHANNELS_LEAST);
     list->page = ngx_min(list->page, max - sizeof(channels_page_t));
 
+    list->window = ngx_min(max / list->page, CHANNELS_ASKED);
+    list->window = ngx_max(list->window, 1);
+
     channels_run(list);
 }
 
@@ -267,7 +271,7 @@ channels_ask(channels_list_t *list)
 
         n++;
 
-        if (source->asked || list->pending == CHANNELS_ASKED
+        if (source->asked || list->pending == list->window
             || list->rc != NGX_CENTRIFUGO_ENGINE_OK)
         {
             continue;

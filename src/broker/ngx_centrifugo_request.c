@@ -2,6 +2,7 @@
 
 
 #define REQUEST_PASS  256       /* messages handled in one call */
+#define REQUEST_ALL_OF  (NGX_CENTRIFUGO_SLOTS + 1)
 #define REQUEST_EACH  8         /* slots that get a message each; of more, all
                                    get one */
 
@@ -14,6 +15,7 @@ typedef struct {
     ngx_centrifugo_asker_t       asker;
     ngx_uint_t                   waiting;       /* answers that are missing */
     ngx_uint_t                   failed;
+    ngx_uint_t                   gone;          /* counts as an answer */
     ngx_uint_t                   n;
     struct {
         uint32_t                 slot;
@@ -60,6 +62,8 @@ static void request_pend(ngx_centrifugo_hub_conf_t *hcf,
     const ngx_centrifugo_asker_t *asker);
 static void request_each(ngx_centrifugo_hub_conf_t *hcf,
     request_pending_t *p, ngx_uint_t kind, const ngx_str_t *data);
+static void request_lost(ngx_centrifugo_hub_conf_t *hcf,
+    request_pending_t *p, ngx_uint_t i);
 static void request_end(request_table_t *t, request_pending_t *p);
 static ngx_int_t request_keep(const ngx_centrifugo_request_t *request,
     const ngx_str_t *data);
@@ -150,15 +154,14 @@ ngx_centrifugo_request_send_slots(ngx_centrifugo_hub_conf_t *hcf,
     }
 
     request_pend(hcf, mask, 0,
-                 n > REQUEST_EACH ? NGX_CENTRIFUGO_TO_ALL
-                                  : NGX_CENTRIFUGO_SLOTS,
+                 n > REQUEST_EACH ? REQUEST_ALL_OF : NGX_CENTRIFUGO_SLOTS,
                  kind, data, timeout, asker);
 }
 
 
 /*
- * `to`: a slot of that generation; all; or NGX_CENTRIFUGO_SLOTS: those of the
- * mask one by one.
+ * `to`: a slot of that generation; all; NGX_CENTRIFUGO_SLOTS: those of the mask
+ * one by one; REQUEST_ALL_OF: those of the mask by one message to all.
  */
 
 static void
@@ -207,6 +210,7 @@ request_pend(ngx_centrifugo_hub_conf_t *hcf, const uint64_t *mask,
     }
 
     p->waiting = p->n;
+    p->gone = (to == NGX_CENTRIFUGO_SLOTS || to == REQUEST_ALL_OF);
     p->asker = *asker;
     p->deadline = (uint64_t) ngx_current_msec + timeout;
     p->node.key = (ngx_rbtree_key_t) ++t->next;
@@ -220,6 +224,10 @@ request_pend(ngx_centrifugo_hub_conf_t *hcf, const uint64_t *mask,
         request_each(hcf, p, kind, data);
 
     } else {
+        if (to == REQUEST_ALL_OF) {
+            to = NGX_CENTRIFUGO_TO_ALL;
+        }
+
         rc = ngx_centrifugo_control_send(&hcf->hub, to, generation,
                                          NGX_CENTRIFUGO_CONTROL_REQUEST + kind,
                                          p->node.key, p->deadline, data);
@@ -256,11 +264,41 @@ request_each(ngx_centrifugo_hub_conf_t *hcf, request_pending_t *p,
             request_full(hcf);
         }
 
-        if (rc != NGX_OK) {
+        if (rc == NGX_DECLINED) {
+            request_lost(hcf, p, i);
+
+        } else if (rc != NGX_OK) {
             p->of[i].answered = 1;
             p->waiting--;
             p->failed = 1;
         }
+    }
+}
+
+
+/* A worker will not answer: it is gone, or it stands still. */
+
+static void
+request_lost(ngx_centrifugo_hub_conf_t *hcf, request_pending_t *p,
+    ngx_uint_t i)
+{
+    uint64_t    members[NGX_CENTRIFUGO_MASK_WORDS];
+    uint32_t    slot;
+    ngx_uint_t  there;
+
+    slot = p->of[i].slot;
+
+    ngx_centrifugo_hub_members(&hcf->hub, members);
+
+    there = (members[slot / 64] & 1ULL << (slot % 64))
+            && ((hcf->hub.registry->slots[slot].generation
+                 ^ p->of[i].generation) & NGX_CENTRIFUGO_ID_GENERATION) == 0;
+
+    p->of[i].answered = 1;
+    p->waiting--;
+
+    if (there || !p->gone) {
+        p->failed = 1;
     }
 }
 
@@ -651,9 +689,7 @@ ngx_centrifugo_request_tick(ngx_centrifugo_hub_conf_t *hcf)
                 && !ngx_centrifugo_hub_alive(&hcf->hub, p->of[i].slot,
                                              p->of[i].generation))
             {
-                p->of[i].answered = 1;
-                p->waiting--;
-                p->failed = 1;
+                request_lost(hcf, p, i);
             }
         }
 

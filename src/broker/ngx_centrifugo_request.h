@@ -62,9 +62,9 @@ void ngx_centrifugo_request_send(ngx_centrifugo_hub_conf_t *hcf,
 
 /*
  * Asks the workers of all slots in a mask as one request: it is done when each
- * has answered, and failed when one can't be told; the others are told still.
- * Workers that are not in the mask may see it too.  A mask without a slot is
- * done at once: OK.
+ * has answered or is gone, with all that it had, and failed when one stands
+ * still; the others are told all the same.  Workers that are not in the mask
+ * may see it too.  A mask without a slot is done at once: OK.
  */
 void ngx_centrifugo_request_send_slots(ngx_centrifugo_hub_conf_t *hcf,
     const uint64_t *mask, ngx_uint_t kind, const ngx_str_t *data,

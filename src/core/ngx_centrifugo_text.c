@@ -30,8 +30,10 @@ ngx_centrifugo_log_str(const ngx_str_t *s)
     line->data = p;
     last = p + NGX_CENTRIFUGO_LOG_STR - 3;
 
+    /* an absent string has no address to add to */
+
     src = s->data;
-    end = src + s->len;
+    end = s->len ? src + s->len : src;
 
     for ( /* void */ ; src < end; src++) {
 

@@ -194,12 +194,9 @@ suite('server API', { concurrency: 16 }, async (s) => {
         ['/slash/publish', 200],
         ['/api/Publish', 404], ['/api/nope', 404], ['/api/publish/x', 404],
         ['/api/publishx', 404], ['/api/publis', 404], ['/api/x/publish', 404],
-        ['/api/presence', 404], ['/api/presence_stats', 404],
         ['/api/history', 404], ['/api/history_remove', 404],
-        ['/api/channels', 404], ['/api/info', 404], ['/api/rpc', 404],
-        ['/api/subscribe', 404], ['/api/unsubscribe', 404],
-        ['/api/disconnect', 404], ['/api/refresh', 404], ['/api/batch', 404],
-        ['/api/connections', 404],
+        ['/api/batch', 404], ['/api/connections', 404],
+        ['/api/map_publish', 404], ['/api/Presence', 404],
     ]) {
         row(`POST ${uri}: ${status}`, uri, PUB, status);
     }
@@ -507,10 +504,7 @@ suite('server API', { concurrency: 16 }, async (s) => {
         + '{"channel":"x","data":1},"token":"t"}', CMD_OK);
 
     for (const [name, number] of [
-        ['unsubscribe', 2], ['disconnect', 3], ['presence', 4],
-        ['presence_stats', 5], ['history', 6], ['history_remove', 7],
-        ['channels', 8], ['info', 9], ['rpc', 10], ['subscribe', 11],
-        ['refresh', 12]])
+        ['history', 6], ['history_remove', 7], ['connections', 14]])
     {
         cmd(`${name} does not exist yet`, [
             { id: 1, method: name, params: { channel: 'x' } },
