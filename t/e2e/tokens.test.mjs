@@ -850,8 +850,8 @@ suite('tokens', { concurrency: 1, timeout: 58000 }, async (s) => {
             await c.settle();
 
             const from = server.log().length;
-            const token = typeof second === 'object'
-                ? jwt({ ...C, ...second }) : second;
+            const token = typeof second === 'string' ? second
+                : jwt({ ...C, ...(second.call?.() ?? second) });
             const got = await outcome(c, { refresh: { token } });
 
             if (typeof want === 'number') {
@@ -867,9 +867,9 @@ suite('tokens', { concurrency: 1, timeout: 58000 }, async (s) => {
             c.terminate();
         });
 
-    const X = { exp: later(5) };
+    const X = { exp: later(3600) };
 
-    refreshing('a later time', X, { exp: later(300) }, (r) => {
+    refreshing('a later time', X, () => ({ exp: later(300) }), (r) => {
         assert.deepEqual(Object.keys(r), ['expires', 'ttl']);
         ttl(300)(r);
     });
@@ -958,7 +958,7 @@ suite('tokens', { concurrency: 1, timeout: 58000 }, async (s) => {
             c.terminate();
         });
 
-    subRefreshing('a later time', X, { exp: later(300) }, (r) => {
+    subRefreshing('a later time', X, () => st({ exp: later(300) }), (r) => {
         assert.deepEqual(Object.keys(r), ['expires', 'ttl']);
         sttl(300)(r);
     });
