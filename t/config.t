@@ -133,13 +133,14 @@ for my $p ('token_', 'subscription_token_') {
 
     good("${p}hmac_previous_secret_key",
          hub($k, "${p}hmac_previous_secret_key b;",
-             "${p}hmac_previous_secret_key_valid_until 1999999999;"));
+             "${p}hmac_previous_secret_key_valid_until $_;"))
+        for 0, 1999999999;
     bad("${p}hmac_previous_secret_key alone",
         hub("${p}hmac_previous_secret_key b;"),
         qr/${p}hmac_secret_key/);
     bad("${p}hmac_previous_secret_key_valid_until $_",
         hub($k, "${p}hmac_previous_secret_key_valid_until $_;"),
-        qr/write a time in unix seconds/) for 'x', '-1', '0';
+        qr/write a time in unix seconds/) for 'x', '-1';
     bad("${p}$_ that is no key", hub("${p}$_ /none/such.pem;"), qr/${p}$_/)
         for 'rsa_public_key', 'ecdsa_public_key';
     bad("${p}$_ that is none", hub("$k ${p}$_ '(';"), qr/${p}$_/)

@@ -192,9 +192,10 @@ ngx_centrifugo_conf_seconds(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     value = cf->args->elts;
     t = ngx_atotm(value[1].data, value[1].len);
 
-    if (t == (time_t) NGX_ERROR || t == 0) {
+    if (t == (time_t) NGX_ERROR) {
         return ngx_centrifugo_conf_bad_value(cf, cmd, "a time in unix "
-                                             "seconds, such as 1999999999");
+                                             "seconds, such as 1999999999, or "
+                                             "0 for ever");
     }
 
     *field = t;

@@ -589,11 +589,89 @@ suite('presence', { concurrency: 8, timeout: 50000 }, async (s) => {
 
 
 suite('presence and kills', { timeout: 30000 }, async (s) => {
-    const server = await s.start({ zone: '8m', hub: HUB });
+    const server = await s.start({ zone: '8m', hub: HUB,
+        hubs: {
+            users: 'token_hmac_secret_key secret; user_connection_limit 2;',
+            address: `token_hmac_secret_key secret;
+                connection_limit_per_address 4;`,
+        },
+        locations: `location = /users { centrifugo_websocket users; }
+            location = /address { centrifugo_websocket address; }`,
+    });
     const { connect, each, ids, stats, moves } = toolsOf(server);
     const channels = ['force:a', 'nopres:a', 'force:b'];
 
     server.allow(/exited on signal 9/);
+
+    s.it('a killed worker\'s connections count no more', async () => {
+        const pids = server.workers();
+        const [victim] = pids;
+        const open = [];
+
+        /* two of one user in the victim, four of the address */
+        for (const [uri, n] of [['/users', 2], ['/address', 4]]) {
+            const mine = [];
+
+            await until(`${n} connections in the victim`, async () => {
+                const c = await Client.open(server.ws(uri));
+
+                if (c.worker !== victim) {
+                    await c.close();
+                    return false;
+                }
+
+                mine.push(c);
+                return mine.length === n;
+            });
+            open.push(...mine);
+        }
+
+        const claims = { connect: { token: userToken('42') } };
+
+        for (const c of open.slice(0, 2)) {
+            assert.ok((await c.call(claims)).connect);
+        }
+
+        const full = async () => {
+            const c = await Client.open(server.ws('/users'));
+            const got = await outcome(c, claims);
+
+            c.terminate();
+            return got === 3504;
+        };
+        const closed = async () => {
+            try {
+                (await Client.open(server.ws('/address'))).terminate();
+                return false;
+            } catch (e) {
+                return /503/.test(e.message);
+            }
+        };
+
+        assert.ok(await full());
+        assert.ok(await closed());
+        process.kill(victim, 'SIGKILL');
+        await until('a new worker', async () =>
+            !server.workers().includes(victim)
+            && server.workers().length === 2
+            && await server.workersSeen(20) === 2);
+        await until('room for the user', async () => !await full(), 5000);
+        await until('room for the address', async () => !await closed(),
+                    5000);
+
+        /* all of it, no more */
+        const again = [];
+
+        await until('four of the address', async () => {
+            try {
+                again.push(await Client.open(server.ws('/address')));
+            } catch { /* one just closed may count for a moment */ }
+
+            return again.length === 4;
+        });
+        assert.ok(await closed());
+        again.forEach((c) => c.terminate());
+    });
 
     for (let round = 0; round < 2; round++) {
         s.it(`a worker is killed, ${round}`, async () => {

@@ -850,8 +850,8 @@ suite('tokens', { concurrency: 1, timeout: 58000 }, async (s) => {
             await c.settle();
 
             const from = server.log().length;
-            const token = typeof second === 'object'
-                ? jwt({ ...C, ...second }) : second;
+            const token = typeof second === 'string' ? second
+                : jwt({ ...C, ...(second.call?.() ?? second) });
             const got = await outcome(c, { refresh: { token } });
 
             if (typeof want === 'number') {
@@ -867,9 +867,9 @@ suite('tokens', { concurrency: 1, timeout: 58000 }, async (s) => {
             c.terminate();
         });
 
-    const X = { exp: later(5) };
+    const X = { exp: later(3600) };
 
-    refreshing('a later time', X, { exp: later(300) }, (r) => {
+    refreshing('a later time', X, () => ({ exp: later(300) }), (r) => {
         assert.deepEqual(Object.keys(r), ['expires', 'ttl']);
         ttl(300)(r);
     });
@@ -958,7 +958,7 @@ suite('tokens', { concurrency: 1, timeout: 58000 }, async (s) => {
             c.terminate();
         });
 
-    subRefreshing('a later time', X, { exp: later(300) }, (r) => {
+    subRefreshing('a later time', X, () => st({ exp: later(300) }), (r) => {
         assert.deepEqual(Object.keys(r), ['expires', 'ttl']);
         sttl(300)(r);
     });
@@ -1026,7 +1026,7 @@ suite('tokens in time', { concurrency: 40, timeout: 40000 }, async (s) => {
     const C = { sub: '42' };
     const start = async (claims, uri) => Client.connect(server.ws(uri),
         { connect: { token: jwt({ ...C, ...claims() }) } });
-    const soon = (n = 1) => now() + n;
+    const soon = (n = 2) => now() + n;
     const expiry = 3005;
 
     const ends = (name, claims, after, seconds, uri) => s.it(name, async () => {
@@ -1080,11 +1080,14 @@ suite('tokens in time', { concurrency: 40, timeout: 40000 }, async (s) => {
     }, 3);
     lives('refreshed in time', () => ({ exp: soon(2) }),
           (c) => refresh(c, { exp: soon(60) }));
-    lives('refreshed within the delay', () => ({ exp: soon(1) }),
-          async (c) => { await sleep(1200);
+    let late1, late2;
+    const past = (at) => sleep(at * 1000 + 300 - Date.now());
+
+    lives('refreshed within the delay', () => ({ exp: late1 = soon(2) }),
+          async (c) => { await past(late1);
                          await refresh(c, { exp: soon(60) }); });
-    lives('expire_at 0', () => ({ exp: soon(1), expire_at: 0 }), () => {});
-    lives('insecure', () => ({ exp: soon(1) }), () => {}, '/insecure');
+    lives('expire_at 0', () => ({ exp: soon(2), expire_at: 0 }), () => {});
+    lives('insecure', () => ({ exp: soon(2) }), () => {}, '/insecure');
 
     /* subscriptions */
 
@@ -1156,19 +1159,16 @@ suite('tokens in time', { concurrency: 40, timeout: 40000 }, async (s) => {
           (c) => subRefresh(c, { exp: soon(2) }), 3);
     remains('refreshed in time', () => ({ exp: soon(2) }),
             (c) => subRefresh(c, { exp: soon(60) }));
-
-    let late;
-
-    remains('refreshed within the delay', () => ({ exp: late = soon(2) }),
-            async (c) => { await sleep(late * 1000 + 300 - Date.now());
+    remains('refreshed within the delay', () => ({ exp: late2 = soon(2) }),
+            async (c) => { await past(late2);
                            await subRefresh(c, { exp: soon(60) }); });
-    remains('refreshed without a time', () => ({ exp: soon(1) }),
+    remains('refreshed without a time', () => ({ exp: soon(2) }),
             async (c) => assert.deepEqual(await subRefresh(c, {}),
                                           { sub_refresh: {} }));
-    remains('expire_at 0', () => ({ exp: soon(1), expire_at: 0 }), () => {});
+    remains('expire_at 0', () => ({ exp: soon(2), expire_at: 0 }), () => {});
 
     s.it('subscription: two, of which one expires', async () => {
-        const c = await subscribe(() => ({ exp: soon(1) }));
+        const c = await subscribe(() => ({ exp: soon(2) }));
         const other = `$t${++n}`;
 
         await c.call({ subscribe: { channel: other,
@@ -1182,7 +1182,7 @@ suite('tokens in time', { concurrency: 40, timeout: 40000 }, async (s) => {
     });
 
     s.it('subscription: unsubscribed in time', async () => {
-        const c = await subscribe(() => ({ exp: soon(1) }));
+        const c = await subscribe(() => ({ exp: soon(2) }));
 
         await c.call({ unsubscribe: { channel: c.channel } });
         await sleep(3500);
