@@ -7,6 +7,7 @@
 #include "src/core/ngx_centrifugo_conf.h"
 #include "src/client/ngx_centrifugo_worker.h"
 #include "src/transport/ngx_centrifugo_ws.h"
+#include "src/api/ngx_centrifugo_api.h"
 #include "src/api/ngx_centrifugo_http.h"
 
 #if (NGX_CENTRIFUGO_TEST)
@@ -37,10 +38,46 @@
       ngx_centrifugo_conf_number, NGX_CENTRIFUGO_HUB_OFFSET,                 \
       hub_field(field), bounds }
 
-#define HUB_SECRET(name, field)                                              \
+#define HUB_STRING(name, field, hint)                                        \
     { ngx_string(name), NGX_CENTRIFUGO_HUB_CONF|NGX_CONF_TAKE1,              \
-      ngx_centrifugo_conf_secret, NGX_CENTRIFUGO_HUB_OFFSET,                 \
+      ngx_centrifugo_conf_string, NGX_CENTRIFUGO_HUB_OFFSET,                 \
+      hub_field(field), hint }
+
+#define HUB_MARK(name, field)                                                \
+    { ngx_string(name), NGX_CENTRIFUGO_HUB_CONF|NGX_CONF_TAKE1,              \
+      ngx_centrifugo_conf_mark, NGX_CENTRIFUGO_HUB_OFFSET,                   \
       hub_field(field), NULL }
+
+/* the same directives for both kinds of tokens */
+
+#define HUB_TOKEN(prefix, v)                                                 \
+    HUB_STRING(prefix "hmac_secret_key", v.hmac_secret_key, HINT_SECRET),    \
+    HUB_STRING(prefix "hmac_previous_secret_key",                            \
+               v.hmac_previous_secret_key, HINT_SECRET),                     \
+    { ngx_string(prefix "hmac_previous_secret_key_valid_until"),             \
+      NGX_CENTRIFUGO_HUB_CONF|NGX_CONF_TAKE1, ngx_centrifugo_conf_seconds,   \
+      NGX_CENTRIFUGO_HUB_OFFSET, hub_field(v.hmac_previous_valid_until),     \
+      NULL },                                                                \
+    HUB_STRING(prefix "rsa_public_key", v.rsa_public_key, HINT_KEY),         \
+    HUB_STRING(prefix "ecdsa_public_key", v.ecdsa_public_key, HINT_KEY),     \
+    HUB_STRING(prefix "jwks_public_endpoint", v.jwks_endpoint,               \
+               HINT_ENDPOINT),                                               \
+    HUB_STRING(prefix "audience", v.audience, HINT_TEXT),                    \
+    HUB_STRING(prefix "issuer", v.issuer, HINT_TEXT),                        \
+    HUB_STRING(prefix "audience_regex", v.audience_regex, HINT_REGEX),       \
+    HUB_STRING(prefix "issuer_regex", v.issuer_regex, HINT_REGEX),           \
+    HUB_STRING(prefix "user_id_claim", v.user_id_claim, HINT_CLAIM),         \
+    HUB_FLAG(prefix "insecure_skip_jwks_endpoint_safety_check",              \
+             v.skip_jwks_check)
+
+#define HINT_SECRET    "a long random string"
+#define HINT_KEY       "a PEM public key, or the path of its file"
+#define HINT_ENDPOINT  "the path of an internal location, such as /jwks"
+#define HINT_TEXT      "the text that tokens have"
+#define HINT_REGEX     "a regular expression"
+#define HINT_CLAIM     "the name of a claim, such as user_id"
+#define HINT_INFO      "one variable, such as $auth_info, whose value is JSON"
+#define HINT_NS        "the name of a namespace of this hub"
 
 #define CHANNEL_FLAG(name, field)                                            \
     { ngx_string(name),                                                      \
@@ -97,6 +134,14 @@ static ngx_centrifugo_bounds_t  ngx_centrifugo_length_bounds = {
 
 static ngx_centrifugo_bounds_t  ngx_centrifugo_connection_bounds = {
     0, NGX_MAX_INT32_VALUE, "a number, or 0 for no limit"
+};
+
+static ngx_centrifugo_bounds_t  ngx_centrifugo_rate_bounds = {
+    0, 1000000, "a number of connections a second, or 0 for no limit"
+};
+
+static ngx_centrifugo_bounds_t  ngx_centrifugo_presence_bounds = {
+    0, 4096, "a size up to 4k"
 };
 
 static ngx_centrifugo_endpoint_t  ngx_centrifugo_websocket_endpoint = {
@@ -169,8 +214,45 @@ static ngx_command_t  ngx_centrifugo_commands[] = {
       0,
       NULL },
 
-    HUB_SECRET("token_hmac_secret_key", token_hmac_secret_key),
-    HUB_SECRET("api_key", api_key),
+    HUB_TOKEN("token_", verifier),
+    HUB_TOKEN("subscription_token_", subscription_verifier),
+    HUB_FLAG("subscription_token_enabled", subscription_token),
+    HUB_FLAG("insecure_skip_token_signature_verify", skip_signature),
+    HUB_FLAG("disallow_anonymous_connection_tokens", no_anonymous_tokens),
+
+    { ngx_string("user"),
+      NGX_CENTRIFUGO_HUB_CONF|NGX_CONF_TAKE1,
+      ngx_centrifugo_conf_value,
+      NGX_CENTRIFUGO_HUB_OFFSET,
+      hub_field(user),
+      NULL },
+
+    { ngx_string("user"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_centrifugo_conf_value,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_centrifugo_loc_conf_t, user),
+      NULL },
+
+    { ngx_string("connection_info"),
+      NGX_CENTRIFUGO_HUB_CONF|NGX_CONF_TAKE1,
+      ngx_centrifugo_conf_value,
+      NGX_CENTRIFUGO_HUB_OFFSET,
+      hub_field(connection_info),
+      HINT_INFO },
+
+    { ngx_string("connection_info"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_centrifugo_conf_value,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_centrifugo_loc_conf_t, connection_info),
+      HINT_INFO },
+
+    HUB_FLAG("subscribe_to_user_personal_channel", personal),
+    HUB_STRING("personal_channel_namespace", personal_namespace, HINT_NS),
+    HUB_FLAG("single_connection", single_connection),
+
+    HUB_STRING("api_key", api_key, HINT_SECRET),
 
     HUB_FLAG("client_insecure", client_insecure),
     HUB_FLAG("api_insecure", api_insecure),
@@ -182,6 +264,8 @@ static ngx_command_t  ngx_centrifugo_commands[] = {
              &ngx_centrifugo_delay_bounds),
     HUB_TIME("expired_close_delay", expired_close_delay,
              &ngx_centrifugo_drain_bounds),
+    HUB_TIME("expired_sub_close_delay", expired_sub_close_delay,
+             &ngx_centrifugo_drain_bounds),
     HUB_TIME("write_timeout", write_timeout, &ngx_centrifugo_delay_bounds),
     HUB_TIME("drain_time", drain_time, &ngx_centrifugo_drain_bounds),
 
@@ -191,12 +275,50 @@ static ngx_command_t  ngx_centrifugo_commands[] = {
     HUB_NUMBER("connection_limit", connection_limit,
                &ngx_centrifugo_connection_bounds),
 
+    HUB_NUMBER("connection_limit_per_address", connection_limit_per_address,
+               &ngx_centrifugo_connection_bounds),
+    HUB_NUMBER("connection_rate_limit", connection_rate_limit,
+               &ngx_centrifugo_rate_bounds),
+    HUB_NUMBER("user_connection_limit", user_connection_limit,
+               &ngx_centrifugo_connection_bounds),
+
+    HUB_MARK("channel_private_prefix", syntax.private_prefix),
+    HUB_MARK("channel_namespace_boundary", syntax.namespace_boundary),
+    HUB_MARK("channel_user_boundary", syntax.user_boundary),
+    HUB_MARK("channel_user_separator", syntax.user_separator),
+
+    HUB_SIZE("presence_info_max", presence_info_max,
+             &ngx_centrifugo_presence_bounds),
     HUB_SIZE("message_size_limit", message_size_limit,
              &ngx_centrifugo_message_bounds),
     HUB_SIZE("publication_max_size", publication_max_size,
              &ngx_centrifugo_publication_bounds),
     HUB_SIZE("queue_max_size", queue_max_size, &ngx_centrifugo_queue_bounds),
 
+    { ngx_string("channel_publication_data_format"),
+      NGX_CENTRIFUGO_HUB_CONF|NGX_CONF_TAKE1,
+      ngx_centrifugo_conf_data,
+      NGX_CENTRIFUGO_HUB_OFFSET,
+      hub_field(data),
+      NULL },
+
+    { ngx_string("publication_data_format"),
+      NGX_CENTRIFUGO_HUB_CONF|NGX_CENTRIFUGO_NAMESPACE_CONF|NGX_CONF_TAKE1,
+      ngx_centrifugo_conf_data,
+      NGX_CENTRIFUGO_OPTIONS_OFFSET,
+      options_field(data),
+      NULL },
+
+    { ngx_string("channel_regex"),
+      NGX_CENTRIFUGO_HUB_CONF|NGX_CENTRIFUGO_NAMESPACE_CONF|NGX_CONF_TAKE1,
+      ngx_centrifugo_conf_regex,
+      NGX_CENTRIFUGO_OPTIONS_OFFSET,
+      0,
+      NULL },
+
+    CHANNEL_FLAG("presence", presence),
+    CHANNEL_FLAG("join_leave", join_leave),
+    CHANNEL_FLAG("force_push_join_leave", force_push_join_leave),
     CHANNEL_FLAG("allow_subscribe_for_client", allow_subscribe_for_client),
     CHANNEL_FLAG("allow_subscribe_for_anonymous",
                  allow_subscribe_for_anonymous),
@@ -204,6 +326,12 @@ static ngx_command_t  ngx_centrifugo_commands[] = {
     CHANNEL_FLAG("allow_publish_for_subscriber",
                  allow_publish_for_subscriber),
     CHANNEL_FLAG("allow_publish_for_anonymous", allow_publish_for_anonymous),
+    CHANNEL_FLAG("allow_presence_for_client", allow_presence_for_client),
+    CHANNEL_FLAG("allow_presence_for_subscriber",
+                 allow_presence_for_subscriber),
+    CHANNEL_FLAG("allow_presence_for_anonymous",
+                 allow_presence_for_anonymous),
+    CHANNEL_FLAG("allow_user_limited_channels", allow_user_limited_channels),
 
     LOCATION("centrifugo_websocket", &ngx_centrifugo_websocket_endpoint),
     LOCATION("centrifugo_api", &ngx_centrifugo_api_endpoint),
@@ -262,6 +390,7 @@ ngx_centrifugo_init_module(ngx_cycle_t *cycle)
 
     ngx_centrifugo_zones_bells(cycle, mcf);
     ngx_centrifugo_zones_replace(cycle, mcf);
+    ngx_centrifugo_api_init();
 
     return NGX_OK;
 }
@@ -284,6 +413,8 @@ ngx_centrifugo_init_process(ngx_cycle_t *cycle)
 #if (NGX_CENTRIFUGO_TEST)
     ngx_centrifugo_test_init_worker(mcf);
 #endif
+
+    ngx_centrifugo_api_init_worker();
 
     return ngx_centrifugo_worker_init(cycle, mcf);
 }

@@ -57,18 +57,30 @@ my %times = (ping_interval => [['1s', '25s', '24h'], ['0', '999ms', '25h']],
     pong_timeout => [['100ms', '8s'], ['0', '99ms', '25h']],
     stale_close_delay => [['100ms', '10s'], ['0', '25h']],
     expired_close_delay => [['0', '25s'], ['25h']],
+    expired_sub_close_delay => [['0', '25s'], ['25h']],
     write_timeout => [['100ms', '10s'], ['0', '25h']],
     drain_time => [['0', '30s', '2000ms'], ['25h']]);
 my %numbers = (channel_limit => [[1, 128, 1000000], [0, 1000001]],
     channel_max_length => [[1, 255, 1024], [0, 1025]],
-    connection_limit => [[0, 10000], [3000000000]]);
+    connection_limit => [[0, 10000], [3000000000]],
+    connection_limit_per_address => [[0, 10000], [3000000000]],
+    connection_rate_limit => [[0, 1000000], [1000001]],
+    user_connection_limit => [[0, 10000], [3000000000]]);
 my %sizes = (message_size_limit => [['128', '64k', '64m'], ['127', '65m']],
     publication_max_size => [['1', '100k'], ['0', '65m']],
-    queue_max_size => [['4k', '1m', '1024m'], ['4095', '1025m']]);
+    queue_max_size => [['4k', '1m', '1024m'], ['4095', '1025m']],
+    presence_info_max => [['0', '4k'], ['4097', '1m']]);
 my @flags = qw(client_insecure api_insecure
     allow_anonymous_connect_without_token allow_subscribe_for_client
     allow_subscribe_for_anonymous allow_publish_for_client
-    allow_publish_for_subscriber allow_publish_for_anonymous);
+    allow_publish_for_subscriber allow_publish_for_anonymous
+    allow_presence_for_client allow_presence_for_subscriber
+    allow_presence_for_anonymous allow_user_limited_channels presence
+    join_leave force_push_join_leave disallow_anonymous_connection_tokens
+    subscribe_to_user_personal_channel
+    token_insecure_skip_jwks_endpoint_safety_check
+    subscription_token_insecure_skip_jwks_endpoint_safety_check
+    insecure_skip_token_signature_verify);
 
 for my $set (\%times, \%numbers, \%sizes) {
     for my $d (sort keys %$set) {
@@ -92,13 +104,120 @@ for my $d (@flags) {
 }
 
 good("$_ in a namespace", hub("namespace ns { $_ on; }"))
-    for grep { /^allow_(sub|pub)/ } @flags;
+    for grep { /^(allow_(sub|pub|pres|user)|presence$|join_|force_)/ } @flags;
+bad("$_ in a namespace", hub("namespace ns { $_ on; }"),
+    qr/"$_" directive is not allowed here/)
+    for grep { !/^(allow_(sub|pub|pres|user)|presence$|join_|force_)/ } @flags;
 
-for my $d (qw(token_hmac_secret_key api_key)) {
-    good($d, hub("$d secret;"));
-    bad("empty $d", hub("$d \"\";"), qr/empty value of "$d": write /);
-    bad("$d twice", hub("$d a;", "$d a;"), qr/is duplicate/);
+my %strings = (api_key => 'secret');
+for my $p ('token_', 'subscription_token_') {
+    $strings{"$p$_"} = 'secret' for qw(hmac_secret_key audience issuer);
+    $strings{"$p$_"} = '^(?P<name>a|b)$' for qw(audience_regex issuer_regex);
+    $strings{"${p}user_id_claim"} = 'user_id';
+    $strings{"${p}jwks_public_endpoint"} = '/jwks';
 }
+
+for my $d (sort keys %strings) {
+    good($d, hub("$d '$strings{$d}';"));
+    bad("empty $d", hub("$d \"\";"), qr/empty value of "$d": write /);
+    bad("$d twice", hub("$d '$strings{$d}';", "$d '$strings{$d}';"),
+        qr/is duplicate/);
+    bad("$d in a namespace", hub("namespace ns { $d a; }"),
+        qr/"$d" directive is not allowed here/);
+}
+
+# tokens
+
+for my $p ('token_', 'subscription_token_') {
+    my $k = "${p}hmac_secret_key a;";
+
+    good("${p}hmac_previous_secret_key",
+         hub($k, "${p}hmac_previous_secret_key b;",
+             "${p}hmac_previous_secret_key_valid_until 1999999999;"));
+    bad("${p}hmac_previous_secret_key alone",
+        hub("${p}hmac_previous_secret_key b;"),
+        qr/${p}hmac_secret_key/);
+    bad("${p}hmac_previous_secret_key_valid_until $_",
+        hub($k, "${p}hmac_previous_secret_key_valid_until $_;"),
+        qr/write a time in unix seconds/) for 'x', '-1', '0';
+    bad("${p}$_ that is no key", hub("${p}$_ /none/such.pem;"), qr/${p}$_/)
+        for 'rsa_public_key', 'ecdsa_public_key';
+    bad("${p}$_ that is none", hub("$k ${p}$_ '(';"), qr/${p}$_/)
+        for 'audience_regex', 'issuer_regex';
+    bad("${p}user_id_claim $_", hub("$k ${p}user_id_claim '$_';"),
+        qr/${p}user_id_claim/) for 'a-b', 'a.b', '1';
+    bad("${p}jwks_public_endpoint $_",
+        hub("${p}jwks_public_endpoint '$_';"),
+        qr/${p}jwks_public_endpoint/)
+        for 'https://a.b/jwks', 'jwks', '/jwks/{{none}}';
+}
+
+bad('subscription tokens without a key', hub('subscription_token_enabled on;'),
+    qr/without a key: write subscription_token_hmac_secret_key/);
+good('subscription keys that are switched off',
+     hub('subscription_token_enabled off;',
+         'subscription_token_hmac_secret_key a;'),
+     qr/\[warn\].*are not used/);
+good('tokens that nobody checks', hub('insecure_skip_token_signature_verify on;'),
+     qr/\[warn\].*everybody can make tokens/);
+
+# names of channels
+
+for my $d (qw(private_prefix namespace_boundary user_boundary user_separator)) {
+    good("channel_$d $_", hub("channel_$d '$_';")) for '', '@', '/';
+    bad("channel_$d $_", hub("channel_$d '$_';"),
+        qr/write one visible ASCII character/) for '::', ' ';
+}
+
+good("publication_data_format $_", hub("publication_data_format '$_';",
+     "channel_publication_data_format '$_';",
+     "namespace ns { publication_data_format '$_'; }"))
+    for '', qw(json json_object binary);
+bad('publication_data_format xml', hub('publication_data_format xml;'),
+    qr/write "json", "json_object", "binary"/);
+good('channel_regex', hub('channel_regex ^[a-z]+$;',
+                          'namespace ns { channel_regex "^[0-9]{2}$"; }'));
+bad("channel_regex $_", hub("channel_regex '$_';"), qr/channel_regex/)
+    for '(', '';
+bad('channel_regex twice', hub('channel_regex a;', 'channel_regex a;'),
+    qr/is duplicate/);
+
+# the personal channel
+
+good('a personal channel', hub('subscribe_to_user_personal_channel on;',
+     'personal_channel_namespace me;', 'single_connection on;',
+     'namespace me { presence on; }'));
+bad('a personal channel nowhere', hub('personal_channel_namespace me;'),
+    qr/write "namespace me \{ \}"/);
+bad('single_connection without presence',
+    hub('subscribe_to_user_personal_channel on;', 'single_connection on;'),
+    qr/needs .*"presence on;"/);
+bad('single_connection without a personal channel',
+    hub('single_connection on;', 'presence on;'),
+    qr/needs "subscribe_to_user_personal_channel on;"/);
+bad('a personal channel without its mark',
+    hub('subscribe_to_user_personal_channel on;', 'channel_user_boundary "";'),
+    qr/needs channel_user_boundary/);
+
+# who NGINX says it is
+
+for my $d (qw(user connection_info)) {
+    good("$d in a hub", hub("$d \$remote_user;"));
+    good("$d in a location", hub("$d \$remote_user;", 'client_insecure on;')
+         . server("location /a { centrifugo_websocket; $d \$arg_a; }"));
+    bad("$d twice", hub("$d \$host;", "$d \$host;"), qr/is duplicate/);
+
+    my ($ok, $out) = check(hub("$d \$none_such;"));
+    ok(!$ok, "$d of an unknown variable is refused");
+    like($out, qr/unknown "none_such" variable/, 'and NGINX says so');
+
+    bad("$d without a value", hub("$d '';"), qr/variable, such as|such as \$/);
+}
+
+good('user of text and variables', hub('user "ssl:$ssl_client_s_dn";'));
+bad("connection_info $_", hub("connection_info '$_';"),
+    qr/write one variable, such as \$auth_info/)
+    for '{"a":"$host"}', '$host$host', 'x';
 
 open my $inc, '>', "$dir/secrets.conf" or die $!;
 print $inc "api_key from-a-file;\n";
@@ -208,8 +327,9 @@ bad('a door for nobody',
     qr/nobody could connect .* write token_hmac_secret_key/);
 good("a door with $_", hub("$_;")
      . server('location /a { centrifugo_websocket; }'))
-    for 'token_hmac_secret_key x', 'client_insecure on',
-        'allow_anonymous_connect_without_token on';
+    for 'token_hmac_secret_key x', 'client_insecure on', 'user $remote_user',
+        'allow_anonymous_connect_without_token on',
+        'token_jwks_public_endpoint /jwks';
 
 bad("an API in location $_", $open . server("location $_ { centrifugo_api; }"),
     qr/regex or named location .*location \/api/) for '~ ^/a', '@a';

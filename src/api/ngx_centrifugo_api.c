@@ -1,6 +1,7 @@
 #include "ngx_centrifugo_api.h"
-#include "../client/ngx_centrifugo_client.h"
+#include "../broker/ngx_centrifugo_channels.h"
 #include "../client/ngx_centrifugo_worker.h"
+#include "../core/ngx_centrifugo_text.h"
 
 
 #define API_ARENA  4096
@@ -11,7 +12,9 @@ static void api_publish_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
     ngx_centrifugo_engine_result_t *result);
 static const ngx_centrifugo_error_t *api_publish_check(
     ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *channel,
-    const ngx_str_t *data);
+    const ngx_str_t *data, ngx_uint_t json);
+static void api_item_failed(ngx_centrifugo_api_item_t *item);
+static ngx_log_t *api_log(ngx_centrifugo_api_job_t *job);
 static void api_answered(ngx_centrifugo_api_job_t *job);
 static void api_destroy(ngx_centrifugo_api_job_t *job);
 
@@ -77,6 +80,7 @@ ngx_centrifugo_api_create(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log,
     job->commands = NULL;
     job->next = NULL;
     job->run = 0;
+    job->lists = 0;
 
     job->hcf = hcf;
     job->log = log;
@@ -108,6 +112,14 @@ ngx_centrifugo_api_release(ngx_centrifugo_api_job_t *job)
 static void
 api_destroy(ngx_centrifugo_api_job_t *job)
 {
+    ngx_centrifugo_api_command_t  *cmd;
+
+    if (job->lists) {
+        for (cmd = job->commands; cmd; cmd = cmd->next) {
+            ngx_centrifugo_buf_free(&cmd->list);
+        }
+    }
+
     if (api_spares < API_SPARE) {
         ngx_centrifugo_arena_reset(&job->arena);
 
@@ -150,6 +162,15 @@ ngx_centrifugo_api_command(ngx_centrifugo_api_job_t *job, ngx_uint_t method,
 }
 
 
+ngx_uint_t
+ngx_centrifugo_api_offered(ngx_uint_t method)
+{
+    return method <= NGX_CENTRIFUGO_API_REFRESH
+           && method != NGX_CENTRIFUGO_API_HISTORY
+           && method != NGX_CENTRIFUGO_API_HISTORY_REMOVE;
+}
+
+
 ngx_int_t
 ngx_centrifugo_api_find(const ngx_str_t *name, ngx_uint_t any_case,
     ngx_uint_t *method)
@@ -170,7 +191,7 @@ ngx_centrifugo_api_find(const ngx_str_t *name, ngx_uint_t any_case,
 
         *method = i;
 
-        return (i <= NGX_CENTRIFUGO_API_BROADCAST) ? NGX_OK : NGX_DECLINED;
+        return ngx_centrifugo_api_offered(i) ? NGX_OK : NGX_DECLINED;
     }
 
     return NGX_ERROR;
@@ -219,7 +240,7 @@ ngx_centrifugo_api_publish(ngx_centrifugo_api_command_t *cmd,
     cmd->items = ngx_centrifugo_arena_alloc(&job->arena,
                                        n * sizeof(ngx_centrifugo_api_item_t));
     if (cmd->items == NULL) {
-        cmd->error = &ngx_centrifugo_error_internal;
+        ngx_centrifugo_api_fail(cmd, &ngx_centrifugo_error_internal);
         return;
     }
 
@@ -235,16 +256,10 @@ ngx_centrifugo_api_publish(ngx_centrifugo_api_command_t *cmd,
         item = &cmd->items[i];
         item->command = cmd;
         item->channel = channels[i];
-        item->error = api_publish_check(job->hcf, &channels[i], data);
+        item->error = api_publish_check(job->hcf, &channels[i], data, json);
 
         if (item->error) {
-            ngx_log_error(NGX_LOG_INFO, job->log, 0,
-                          "centrifugo: publish to channel \"%V\" of hub "
-                          "\"%V\" failed with %ui \"%V\"", &item->channel,
-                          &job->hcf->name, item->error->code,
-                          &item->error->message);
-            ngx_centrifugo_hub_add(&job->hcf->hub,
-                                   NGX_CENTRIFUGO_COUNT_API_ERRORS, 1);
+            api_item_failed(item);
             continue;
         }
 
@@ -260,17 +275,22 @@ ngx_centrifugo_api_publish(ngx_centrifugo_api_command_t *cmd,
 
 static const ngx_centrifugo_error_t *
 api_publish_check(ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *channel,
-    const ngx_str_t *data)
+    const ngx_str_t *data, ngx_uint_t json)
 {
+    ngx_centrifugo_channel_options_t  *options;
+
     if (channel->len == 0) {
         return &ngx_centrifugo_error_request;
     }
 
-    if (ngx_centrifugo_conf_channel(hcf, channel) == NULL) {
+    options = ngx_centrifugo_conf_channel(hcf, channel);
+
+    if (options == NULL) {
         return &ngx_centrifugo_error_channel;
     }
 
-    if (ngx_centrifugo_publication_check(hcf, data) != NGX_OK) {
+    if (ngx_centrifugo_publication_check(hcf, options, data, json) != NGX_OK)
+    {
         return &ngx_centrifugo_error_request;
     }
 
@@ -291,9 +311,89 @@ api_publish_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
                       ? &ngx_centrifugo_error_request
                       : &ngx_centrifugo_error_internal;
 
-        ngx_centrifugo_hub_add(&item->command->job->hcf->hub,
-                               NGX_CENTRIFUGO_COUNT_API_ERRORS, 1);
+        api_item_failed(item);
     }
 
     api_answered(item->command->job);
+}
+
+
+static void
+api_item_failed(ngx_centrifugo_api_item_t *item)
+{
+    ngx_centrifugo_api_job_t  *job;
+
+    job = item->command->job;
+
+    ngx_log_error(NGX_LOG_INFO, api_log(job), 0,
+                  "centrifugo: publish to channel \"%V\" of hub \"%V\" failed "
+                  "with %ui \"%V\"", ngx_centrifugo_log_str(&item->channel),
+                  &job->hcf->name, item->error->code, &item->error->message);
+
+    ngx_centrifugo_hub_add(&job->hcf->hub, NGX_CENTRIFUGO_COUNT_API_ERRORS,
+                           1);
+}
+
+
+void
+ngx_centrifugo_api_fail(ngx_centrifugo_api_command_t *cmd,
+    const ngx_centrifugo_error_t *error)
+{
+    ngx_str_t                 *name;
+    ngx_centrifugo_api_job_t  *job;
+    static ngx_str_t           unknown = ngx_string("unknown");
+
+    job = cmd->job;
+    cmd->error = error;
+
+    name = (cmd->method < sizeof(api_names) / sizeof(ngx_str_t) - 1)
+           ? &api_names[cmd->method] : &unknown;
+
+    ngx_log_error(NGX_LOG_INFO, api_log(job), 0,
+                  "centrifugo: API command \"%V\" of hub \"%V\" with channel "
+                  "\"%V\" and user \"%V\" failed with %ui \"%V\"", name,
+                  &job->hcf->name, ngx_centrifugo_log_str(&cmd->channel),
+                  ngx_centrifugo_log_str(&cmd->user), error->code,
+                  &error->message);
+
+    ngx_centrifugo_hub_add(&job->hcf->hub, NGX_CENTRIFUGO_COUNT_API_ERRORS,
+                           1);
+}
+
+
+/* The caller's log is gone with it. */
+
+static ngx_log_t *
+api_log(ngx_centrifugo_api_job_t *job)
+{
+    return job->data ? job->log : ngx_cycle->log;
+}
+
+
+void
+ngx_centrifugo_api_ask(ngx_centrifugo_api_command_t *cmd)
+{
+    cmd->job->pending++;
+}
+
+
+void
+ngx_centrifugo_api_answered(ngx_centrifugo_api_command_t *cmd,
+    ngx_centrifugo_engine_rc_e rc)
+{
+    if (rc != NGX_CENTRIFUGO_ENGINE_OK) {
+        ngx_centrifugo_api_fail(cmd, rc == NGX_CENTRIFUGO_ENGINE_REFUSED
+                                     ? &ngx_centrifugo_error_request
+                                     : &ngx_centrifugo_error_internal);
+    }
+
+    api_answered(cmd->job);
+}
+
+
+void
+ngx_centrifugo_api_init_worker(void)
+{
+    ngx_centrifugo_order_init();
+    ngx_centrifugo_channels_init();
 }

@@ -104,6 +104,10 @@ ngx_centrifugo_metrics_handler(ngx_http_request_t *r)
     metrics_line(&b, name, "centrifugo_node_num_nodes", "gauge", "", 1);
     metrics_line(&b, name, "centrifugo_node_num_channels", "gauge", "",
                  stat.channels);
+    metrics_line(&b, name, "centrifugo_node_num_users", "gauge", "",
+                 stat.users);
+    metrics_line(&b, name, "centrifugo_hub_presence_entries", "gauge", "",
+                 stat.presence);
 
     for (i = 0; i < sizeof(metrics_rows) / sizeof(metrics_row_t); i++) {
         row = &metrics_rows[i];
@@ -173,14 +177,17 @@ metrics_disconnects(ngx_centrifugo_buf_t *b, ngx_centrifugo_hub_conf_t *hcf)
     static const char
         name[] = "centrifugo_client_num_server_disconnects";
 
-    for (i = 0; /* void */ ; i++) {
+    i = 0;
+
+    do {
         disconnect = ngx_centrifugo_client_disconnect(i);
 
-        if (disconnect == NULL) {
-            return;
-        }
+        if (disconnect) {
+            *ngx_sprintf(labels, ",code=\"%ui\"", disconnect->code) = '\0';
 
-        *ngx_sprintf(labels, ",code=\"%ui\"", disconnect->code) = '\0';
+        } else {
+            *ngx_sprintf(labels, ",code=\"other\"") = '\0';
+        }
 
         n = ngx_centrifugo_hub_sum(&hcf->hub,
                                    NGX_CENTRIFUGO_COUNT_DISCONNECTS + i);
@@ -191,7 +198,10 @@ metrics_disconnects(ngx_centrifugo_buf_t *b, ngx_centrifugo_hub_conf_t *hcf)
         } else {
             metrics_value(b, &hcf->name, name, (char *) labels, n);
         }
-    }
+
+        i++;
+
+    } while (disconnect);
 }
 
 

@@ -182,12 +182,25 @@ ngx_int_t ngx_centrifugo_origin_check(const ngx_array_t *patterns,
     const ngx_str_t *origin);
 
 
+/* bytes with a meaning in names of channels; 0: the feature is off */
+typedef struct {
+    ngx_uint_t         private_prefix;      /* `$` */
+    ngx_uint_t         namespace_boundary;  /* `:` */
+    ngx_uint_t         user_boundary;       /* `#` */
+    ngx_uint_t         user_separator;      /* `,` */
+} ngx_centrifugo_channel_syntax_t;
+
 /*
  * The namespace part of a channel: the text between an optional leading `$`
  * and the first `:`; len 0 when there is none.
  */
-void ngx_centrifugo_channel_namespace(const ngx_str_t *channel,
+void ngx_centrifugo_channel_namespace(
+    const ngx_centrifugo_channel_syntax_t *syntax, const ngx_str_t *channel,
     ngx_str_t *name);
+
+/* 1 for a name with a leading `$` */
+ngx_uint_t ngx_centrifugo_channel_private(
+    const ngx_centrifugo_channel_syntax_t *syntax, const ngx_str_t *channel);
 
 /* NGX_OK when all bytes of a channel name are ASCII, else NGX_DECLINED */
 ngx_int_t ngx_centrifugo_channel_ascii(const ngx_str_t *channel);
@@ -196,14 +209,18 @@ ngx_int_t ngx_centrifugo_channel_ascii(const ngx_str_t *channel);
  * The rest of a name that a channel_regex is applied to: what is behind the
  * first `:`, or the whole name when there is none.
  */
-void ngx_centrifugo_channel_rest(const ngx_str_t *channel, ngx_str_t *rest);
+void ngx_centrifugo_channel_rest(
+    const ngx_centrifugo_channel_syntax_t *syntax, const ngx_str_t *channel,
+    ngx_str_t *rest);
 
 /*
  * Users of a user-limited channel are behind its last `#`, parted by `,`.
  * limited: 1 when it has a `#`.  user: 1 when `user` is one of them.
  */
-ngx_uint_t ngx_centrifugo_channel_limited(const ngx_str_t *channel);
-ngx_uint_t ngx_centrifugo_channel_user(const ngx_str_t *channel,
+ngx_uint_t ngx_centrifugo_channel_limited(
+    const ngx_centrifugo_channel_syntax_t *syntax, const ngx_str_t *channel);
+ngx_uint_t ngx_centrifugo_channel_user(
+    const ngx_centrifugo_channel_syntax_t *syntax, const ngx_str_t *channel,
     const ngx_str_t *user);
 
 /* NGX_OK for a valid namespace name: [-a-zA-Z0-9_.]{2,} */

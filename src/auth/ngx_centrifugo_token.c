@@ -1,51 +1,104 @@
 /*
- * JSON web tokens.  libjwt checks the signature; which algorithms it may use
- * is decided here, by the kinds of key that are configured, before it sees
- * the token.  Claims are read by the project's own JSON reader, so that `info`
- * keeps its bytes.
+ * JSON web tokens (RFC 7519): the order of the checks.  Which algorithms a
+ * signature may have is decided by the kinds of key that are configured.
+ * Claims are read by the project's own JSON reader, so that `info` keeps its
+ * bytes.
  */
 
-#include "ngx_centrifugo_auth.h"
-#include "../protocol/ngx_centrifugo_json.h"
-
-#include <jwt.h>
-#include <math.h>
-#include <openssl/err.h>
+#include "ngx_centrifugo_claims.h"
+#include "ngx_centrifugo_keys.h"
 
 
-#define TOKEN_MAX  (64 * 1024)
+#define TOKEN_MAX            (64 * 1024)
+#define TOKEN_SIGNATURE_MAX  (NGX_CENTRIFUGO_RSA_MAX / 8)
+#define TOKEN_REGEX_CLAIM    512            /* bytes that are matched */
+#define TOKEN_REGEX_AUD      16             /* members of aud */
 
-#define token_member(map, name)                                              \
-    ngx_centrifugo_json_get(map, name, sizeof(name) - 1)
+
+/* a claim and what its expression took from it */
+typedef struct {
+    const ngx_centrifugo_claim_regex_t  *regex;
+    ngx_str_t                            claim;
+    int                                 *captures;
+} token_match_t;
+
+typedef struct {
+    ngx_centrifugo_verifier_t           *verifier;
+    ngx_centrifugo_arena_t              *arena;
+    time_t                               now;
+    ngx_str_t                            parts[3];
+    ngx_str_t                            text;      /* that is signed */
+    ngx_centrifugo_json_t               *header;
+    ngx_centrifugo_claims_t              claims;
+    token_match_t                        issuer;
+    token_match_t                        audience;
+    ngx_centrifugo_token_t              *result;
+    ngx_centrifugo_jwks_id_t            *missing;   /* key, or NULL */
+} token_t;
 
 
-static ngx_int_t token_split(const ngx_str_t *token, ngx_str_t *parts);
+static ngx_centrifugo_token_rc_e token_run(token_t *t,
+    ngx_centrifugo_token_kind_e kind, const ngx_str_t *token);
+static ngx_int_t token_split(token_t *t, const ngx_str_t *token);
+static ngx_centrifugo_token_rc_e token_parse(token_t *t,
+    ngx_centrifugo_token_kind_e kind);
 static ngx_int_t token_decode_part(ngx_centrifugo_arena_t *arena,
     ngx_str_t *part, ngx_centrifugo_json_t **root);
-static const char *token_header(const ngx_centrifugo_verifier_t *verifier,
-    ngx_centrifugo_json_t *header);
-static const char *token_signature(const ngx_centrifugo_verifier_t *verifier,
-    ngx_centrifugo_arena_t *arena, const ngx_str_t *token);
-static const char *token_claims(ngx_centrifugo_json_t *claims,
-    ngx_centrifugo_arena_t *arena, ngx_centrifugo_token_t *result);
-static ngx_int_t token_time(ngx_centrifugo_json_t *claims, const char *name,
-    size_t len, double *t);
-static const char *token_lists(ngx_centrifugo_json_t *claims);
-static const char *token_info(ngx_centrifugo_json_t *claims,
-    ngx_centrifugo_arena_t *arena, ngx_str_t *info);
+static ngx_centrifugo_token_rc_e token_match_claims(token_t *t);
+static ngx_int_t token_match(token_t *t,
+    const ngx_centrifugo_claim_regex_t *regex, const ngx_str_t *claim,
+    token_match_t *match);
+static ngx_centrifugo_token_rc_e token_signature(token_t *t);
+static ngx_int_t token_static_key(token_t *t, const ngx_centrifugo_alg_t *alg,
+    const ngx_str_t *signature);
+static ngx_centrifugo_token_rc_e token_jwks_key(token_t *t,
+    const ngx_centrifugo_alg_t *alg, const ngx_centrifugo_key_t **key);
+static ngx_int_t token_jwks_url(token_t *t, ngx_str_t *url);
+static ngx_uint_t token_group(const token_match_t *match,
+    const ngx_str_t *name, ngx_str_t *value);
+static ngx_centrifugo_token_rc_e token_exact(token_t *t);
+static ngx_centrifugo_token_rc_e token_times(token_t *t);
+static void token_expiry(token_t *t);
 
 
 void
 ngx_centrifugo_token_check(ngx_centrifugo_verifier_t *verifier,
     ngx_centrifugo_token_kind_e kind, ngx_centrifugo_arena_t *arena,
-    const ngx_str_t *token,
-    const ngx_centrifugo_verified_t *done)
+    const ngx_str_t *token, const ngx_centrifugo_verified_t *done)
 {
+    token_t                    t;
+    ngx_int_t                  wait;
+    const char                *reason;
+    ngx_centrifugo_keys_t     *keys;
     ngx_centrifugo_token_t     result;
+    ngx_centrifugo_jwks_id_t   missing;
     ngx_centrifugo_token_rc_e  rc;
 
-    rc = ngx_centrifugo_token_verify(verifier, kind, arena, token, ngx_time(),
-                                     &result);
+    ngx_memzero(&missing, sizeof(ngx_centrifugo_jwks_id_t));
+
+    t.verifier = verifier;
+    t.arena = arena;
+    t.now = ngx_time();
+    t.result = &result;
+    t.missing = &missing;
+
+    rc = token_run(&t, kind, token);
+
+    if (missing.alg) {
+        keys = verifier->keys;
+
+        wait = ngx_centrifugo_jwks_wait(keys->jwks, &missing, kind, token,
+                                        done, &reason);
+        if (wait == NGX_OK) {
+            return;
+        }
+
+        rc = ngx_centrifugo_token_refuse(&result,
+                                         wait == NGX_DECLINED
+                                         ? NGX_CENTRIFUGO_TOKEN_INVALID
+                                         : NGX_CENTRIFUGO_TOKEN_ERROR,
+                                         reason);
+    }
 
     done->handler(done->handle, rc, &result);
 }
@@ -53,101 +106,121 @@ ngx_centrifugo_token_check(ngx_centrifugo_verifier_t *verifier,
 
 ngx_centrifugo_token_rc_e
 ngx_centrifugo_token_verify(ngx_centrifugo_verifier_t *verifier,
-    ngx_centrifugo_token_kind_e kind, ngx_centrifugo_arena_t *arena, const ngx_str_t *token, time_t now,
-    ngx_centrifugo_token_t *result)
+    ngx_centrifugo_token_kind_e kind, ngx_centrifugo_arena_t *arena,
+    const ngx_str_t *token, time_t now, ngx_centrifugo_token_t *result)
 {
-    double                  exp, nbf, at;
-    ngx_int_t               rc;
-    ngx_str_t               parts[3], channel;
-    ngx_centrifugo_json_t  *header, *claims;
+    token_t  t;
 
+    t.verifier = verifier;
+    t.arena = arena;
+    t.now = now;
+    t.result = result;
+    t.missing = NULL;
+
+    return token_run(&t, kind, token);
+}
+
+
+/*
+ * The order is the reference's: it decides which of several mistakes a client
+ * is told.
+ */
+
+static ngx_centrifugo_token_rc_e
+token_run(token_t *t, ngx_centrifugo_token_kind_e kind, const ngx_str_t *token)
+{
+    ngx_centrifugo_token_t     *result;
+    ngx_centrifugo_claims_t    *claims;
+    ngx_centrifugo_token_rc_e   rc;
+
+    result = t->result;
+    claims = &t->claims;
     ngx_memzero(result, sizeof(ngx_centrifugo_token_t));
 
-    if (token_split(token, parts) != NGX_OK) {
-        result->reason = "its token has not three parts";
-        return NGX_CENTRIFUGO_TOKEN_INVALID;
+    if (token_split(t, token) != NGX_OK) {
+        return ngx_centrifugo_token_invalid(result,
+                                            "its token has not three parts");
     }
 
-    rc = token_decode_part(arena, &parts[0], &header);
+    rc = token_parse(t, kind);
 
-    if (rc == NGX_OK) {
-        rc = token_decode_part(arena, &parts[1], &claims);
+    if (rc == NGX_CENTRIFUGO_TOKEN_OK) {
+        rc = token_match_claims(t);
     }
 
-    if (rc == NGX_ABORT) {
-        result->reason = "no memory for its token";
-        return NGX_CENTRIFUGO_TOKEN_ERROR;
+    /* a flag that nobody has set is not 0 */
+
+    if (rc == NGX_CENTRIFUGO_TOKEN_OK && t->verifier->skip_signature != 1) {
+        rc = token_signature(t);
     }
 
-    if (rc != NGX_OK) {
-        result->reason = "its token is not base64url of JSON objects";
-        return NGX_CENTRIFUGO_TOKEN_INVALID;
+    if (rc == NGX_CENTRIFUGO_TOKEN_OK) {
+        rc = token_exact(t);
     }
 
-    result->reason = token_header(verifier, header);
-
-    if (result->reason == NULL) {
-        result->reason = token_claims(claims, arena, result);
+    if (rc != NGX_CENTRIFUGO_TOKEN_OK) {
+        return rc;
     }
 
-    if (result->reason == NULL) {
-        result->reason = token_signature(verifier, arena, token);
+    if (kind == NGX_CENTRIFUGO_TOKEN_CONNECTION && claims->channel.len) {
+        return ngx_centrifugo_token_invalid(result,
+                                            "it is a subscription token");
     }
 
-    if (result->reason) {
-        return NGX_CENTRIFUGO_TOKEN_INVALID;
+    rc = token_times(t);
+
+    if (rc != NGX_CENTRIFUGO_TOKEN_OK) {
+        return rc;
     }
 
-    ngx_str_null(&channel);
+    if (kind == NGX_CENTRIFUGO_TOKEN_SUBSCRIPTION) {
 
-    if (ngx_centrifugo_json_string(claims, "channel", 7, &channel) == NGX_ERROR
-        || channel.len)
-    {
-        result->reason = "it is a subscription token";
-        return NGX_CENTRIFUGO_TOKEN_INVALID;
-    }
+        if (claims->channel.len == 0) {
+            return ngx_centrifugo_token_invalid(result,
+                                                "its token names no channel");
+        }
 
-    exp = 0;
-    nbf = 0;
-    at = 0;
-
-    if (token_time(claims, "exp", 3, &exp) == NGX_ERROR
-        || token_time(claims, "nbf", 3, &nbf) == NGX_ERROR
-        || token_time(claims, "expire_at", 9, &at) == NGX_ERROR)
-    {
-        result->reason = "exp, nbf or expire_at of its token is no time";
-        return NGX_CENTRIFUGO_TOKEN_INVALID;
-    }
-
-    if (exp != 0 && exp <= (double) now) {
-        result->reason = "its token has expired";
-        return NGX_CENTRIFUGO_TOKEN_EXPIRED;
-    }
-
-    if (nbf > (double) now) {
-        result->reason = "its token is not valid yet";
-        return NGX_CENTRIFUGO_TOKEN_EXPIRED;
-    }
-
-    result->reason = token_info(claims, arena, &result->info);
-
-    if (result->reason) {
-        return NGX_CENTRIFUGO_TOKEN_ERROR;
-    }
-
-    if (token_member(claims, "expire_at")) {
-        result->expire_at = (at > 0) ? (int64_t) at : 0;
+        if (t->verifier->known
+            && !t->verifier->known(t->verifier->data, &claims->channel))
+        {
+            return ngx_centrifugo_token_refuse(result,
+                                NGX_CENTRIFUGO_TOKEN_CHANNEL,
+                                "its token names a channel of an unknown "
+                                "namespace");
+        }
 
     } else {
-        result->expire_at = (int64_t) exp;
+        rc = ngx_centrifugo_claims_channels(t->verifier, t->arena, claims,
+                                            result);
     }
+
+    if (rc == NGX_CENTRIFUGO_TOKEN_OK) {
+        rc = ngx_centrifugo_claims_base64(kind, t->arena, claims, result);
+    }
+
+    if (rc == NGX_CENTRIFUGO_TOKEN_OK) {
+        rc = ngx_centrifugo_claims_user(claims, result);
+    }
+
+    if (rc != NGX_CENTRIFUGO_TOKEN_OK) {
+        return rc;
+    }
+
+    result->meta = claims->meta;
+    result->client = claims->client;
+
+    if (kind == NGX_CENTRIFUGO_TOKEN_SUBSCRIPTION) {
+        result->channel = claims->channel;
+    }
+
+    token_expiry(t);
 
     return NGX_CENTRIFUGO_TOKEN_OK;
 }
 
 
 static ngx_int_t
-token_split(const ngx_str_t *token, ngx_str_t *parts)
+token_split(token_t *t, const ngx_str_t *token)
 {
     u_char      *p, *end, *dot;
     ngx_uint_t   i;
@@ -159,12 +232,6 @@ token_split(const ngx_str_t *token, ngx_str_t *parts)
     p = token->data;
     end = p + token->len;
 
-    /* what libjwt sees ends at the first zero byte */
-
-    if (memchr(p, '\0', token->len) != NULL) {
-        return NGX_ERROR;
-    }
-
     for (i = 0; i < 3; i++) {
         dot = (p < end) ? memchr(p, '.', end - p) : NULL;
 
@@ -172,17 +239,49 @@ token_split(const ngx_str_t *token, ngx_str_t *parts)
             return NGX_ERROR;
         }
 
-        parts[i].data = p;
-        parts[i].len = (dot ? dot : end) - p;
-
-        if (parts[i].len == 0) {
-            return NGX_ERROR;
-        }
+        t->parts[i].data = p;
+        t->parts[i].len = (dot ? dot : end) - p;
 
         p = dot ? dot + 1 : end;
     }
 
+    t->text.data = token->data;
+    t->text.len = t->parts[2].data - 1 - token->data;
+
     return NGX_OK;
+}
+
+
+static ngx_centrifugo_token_rc_e
+token_parse(token_t *t, ngx_centrifugo_token_kind_e kind)
+{
+    ngx_int_t               rc;
+    ngx_centrifugo_json_t  *claims;
+
+    rc = token_decode_part(t->arena, &t->parts[0], &t->header);
+
+    if (rc == NGX_OK) {
+        rc = token_decode_part(t->arena, &t->parts[1], &claims);
+    }
+
+    if (rc == NGX_ABORT) {
+        return ngx_centrifugo_token_no_memory(t->result);
+    }
+
+    if (rc != NGX_OK) {
+        return ngx_centrifugo_token_invalid(t->result,
+                                "its token is not base64url of JSON objects");
+    }
+
+    /* what is critical in it is not known here */
+
+    if (ngx_centrifugo_json_find(t->header, "crit", 4)) {
+        return ngx_centrifugo_token_invalid(t->result,
+                                "its token has critical header fields");
+    }
+
+    return ngx_centrifugo_claims_read(t->verifier, kind, t->arena, claims,
+                                      &t->claims, t->result);
 }
 
 
@@ -193,17 +292,19 @@ token_decode_part(ngx_centrifugo_arena_t *arena, ngx_str_t *part,
     ngx_int_t   rc;
     ngx_str_t   text;
 
+    /* the decoder takes what comes behind a "=" for nothing */
+
+    if (part->len == 0 || memchr(part->data, '=', part->len) != NULL) {
+        return NGX_ERROR;
+    }
+
     text.data = ngx_centrifugo_arena_alloc(arena,
                                          ngx_base64_decoded_length(part->len));
     if (text.data == NULL) {
         return NGX_ABORT;
     }
 
-    /* the decoder takes what comes behind a "=" for nothing */
-
-    if (memchr(part->data, '=', part->len) != NULL
-        || ngx_decode_base64url(&text, part) != NGX_OK)
-    {
+    if (ngx_decode_base64url(&text, part) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -217,232 +318,445 @@ token_decode_part(ngx_centrifugo_arena_t *arena, ngx_str_t *part,
 }
 
 
-static const char *
-token_header(const ngx_centrifugo_verifier_t *verifier,
-    ngx_centrifugo_json_t *header)
+static ngx_centrifugo_token_rc_e
+token_match_claims(token_t *t)
 {
-    ngx_str_t  alg;
+    ngx_int_t                rc;
+    ngx_uint_t               n;
+    ngx_centrifugo_keys_t   *keys;
+    ngx_centrifugo_json_t   *aud;
 
-    ngx_str_null(&alg);
+    keys = t->verifier->keys;
+    t->issuer.regex = NULL;
+    t->audience.regex = NULL;
 
-    if (token_member(header, "crit")) {
-        return "its token has critical header fields";
+    if (keys == NULL) {
+        return NGX_CENTRIFUGO_TOKEN_OK;
     }
 
-    if (ngx_centrifugo_json_string(header, "alg", 3, &alg) != NGX_OK
-        || alg.len != 5)
-    {
-        return "its token names no known algorithm";
-    }
+    if (keys->issuer.regex) {
+        rc = token_match(t, &keys->issuer, &t->claims.iss, &t->issuer);
 
-    if (ngx_strncmp(alg.data, "HS256", 5) != 0
-        && ngx_strncmp(alg.data, "HS384", 5) != 0
-        && ngx_strncmp(alg.data, "HS512", 5) != 0)
-    {
-        return "its token's algorithm is not one of the configured key";
-    }
-
-    if (verifier->hmac_secret_key.len == 0) {
-        return "no token_hmac_secret_key is configured";
-    }
-
-    return NULL;
-}
-
-
-static const char *
-token_signature(const ngx_centrifugo_verifier_t *verifier,
-    ngx_centrifugo_arena_t *arena, const ngx_str_t *token)
-{
-    int      rc;
-    char    *text;
-    jwt_t   *jwt;
-
-    text = ngx_centrifugo_arena_alloc(arena, token->len + 1);
-    if (text == NULL) {
-        return "no memory";
-    }
-
-    ngx_memcpy(text, token->data, token->len);
-    text[token->len] = '\0';
-
-    jwt = NULL;
-
-    rc = jwt_decode(&jwt, text, verifier->hmac_secret_key.data,
-                    (int) verifier->hmac_secret_key.len);
-
-    if (rc == 0 && jwt_get_alg(jwt) != JWT_ALG_HS256
-        && jwt_get_alg(jwt) != JWT_ALG_HS384
-        && jwt_get_alg(jwt) != JWT_ALG_HS512)
-    {
-        rc = EINVAL;
-    }
-
-    jwt_free(jwt);
-
-    if (rc != 0) {
-
-        /* or the next TLS connection finds it */
-
-        ERR_clear_error();
-        return "its token's signature is wrong";
-    }
-
-    return NULL;
-}
-
-
-static const char *
-token_claims(ngx_centrifugo_json_t *claims, ngx_centrifugo_arena_t *arena,
-    ngx_centrifugo_token_t *result)
-{
-    ngx_centrifugo_json_t  *value;
-
-    if (ngx_centrifugo_json_string(claims, "sub", 3, &result->user)
-        == NGX_ERROR)
-    {
-        return "sub of its token is not a string";
-    }
-
-    value = token_member(claims, "meta");
-
-    if (value && value->type != NGX_CENTRIFUGO_JSON_MAP) {
-        return "meta of its token is not an object";
-    }
-
-    return token_lists(claims);
-}
-
-
-static const char *
-token_lists(ngx_centrifugo_json_t *claims)
-{
-    ngx_centrifugo_json_t  *value, *child;
-
-    value = token_member(claims, "channels");
-
-    if (value) {
-        if (value->type != NGX_CENTRIFUGO_JSON_ARRAY) {
-            return "channels of its token is not a list";
+        if (rc == NGX_ABORT) {
+            return ngx_centrifugo_token_no_memory(t->result);
         }
 
-        for (child = value->child; child; child = child->next) {
-            if (child->type != NGX_CENTRIFUGO_JSON_STRING
-                && child->type != NGX_CENTRIFUGO_JSON_NULL)
-            {
-                return "channels of its token are not strings";
-            }
+        if (rc != NGX_OK) {
+            return ngx_centrifugo_token_invalid(t->result,
+                                "iss of its token does not match the regex");
         }
     }
 
-    value = token_member(claims, "subs");
-
-    if (value) {
-        if (value->type != NGX_CENTRIFUGO_JSON_MAP) {
-            return "subs of its token is not an object";
-        }
-
-        for (child = value->child; child; child = child->next) {
-            if (child->type != NGX_CENTRIFUGO_JSON_MAP
-                && child->type != NGX_CENTRIFUGO_JSON_NULL)
-            {
-                return "subs of its token are not objects";
-            }
-        }
+    if (keys->audience.regex == NULL) {
+        return NGX_CENTRIFUGO_TOKEN_OK;
     }
 
-    return NULL;
+    rc = NGX_DECLINED;
+    aud = t->claims.aud;
+
+    if (aud && aud->type == NGX_CENTRIFUGO_JSON_ARRAY) {
+        aud = aud->child;
+    }
+
+    /* the siblings of an aud that is no list are other claims */
+
+    for (n = 0; aud && n < TOKEN_REGEX_AUD && rc == NGX_DECLINED; n++) {
+        rc = token_match(t, &keys->audience, &aud->str, &t->audience);
+        aud = (aud == t->claims.aud) ? NULL : aud->next;
+    }
+
+    if (rc == NGX_ABORT) {
+        return ngx_centrifugo_token_no_memory(t->result);
+    }
+
+    if (rc != NGX_OK) {
+        return ngx_centrifugo_token_invalid(t->result,
+                                "aud of its token does not match the regex");
+    }
+
+    return NGX_CENTRIFUGO_TOKEN_OK;
 }
 
 
 /*
- * A number or a numeric string, in seconds, perhaps with a fraction.
+ * NGX_OK, NGX_DECLINED, NGX_ERROR: the expression needs too many steps;
+ * NGX_ABORT: no memory.  What is matched is not signed yet.
  */
 
 static ngx_int_t
-token_time(ngx_centrifugo_json_t *claims, const char *name, size_t len,
-    double *t)
+token_match(token_t *t, const ngx_centrifugo_claim_regex_t *regex,
+    const ngx_str_t *claim, token_match_t *match)
 {
-    char                    text[40], *end;
-    double                  d;
-    ngx_str_t               s;
-    ngx_centrifugo_json_t  *value;
+#if (NGX_PCRE)
+    ngx_int_t   rc;
+    ngx_uint_t  n;
 
-    value = ngx_centrifugo_json_get(claims, name, len);
-
-    if (value == NULL) {
-        return NGX_DECLINED;
-    }
-
-    if (value->type == NGX_CENTRIFUGO_JSON_NUMBER) {
-        s = value->raw;
-
-    } else if (value->type == NGX_CENTRIFUGO_JSON_STRING) {
-        s = value->str;
-
-    } else {
+    if (claim->len > TOKEN_REGEX_CLAIM) {
         return NGX_ERROR;
     }
 
-    if (s.len == 0 || s.len >= sizeof(text)
-        || !((s.data[0] >= '0' && s.data[0] <= '9') || s.data[0] == '-'))
-    {
-        return NGX_ERROR;
+    n = (regex->captures + 1) * 3;
+    match->captures = ngx_centrifugo_arena_alloc(t->arena, n * sizeof(int));
+
+    if (match->captures == NULL) {
+        return NGX_ABORT;
     }
 
-    ngx_memcpy(text, s.data, s.len);
-    text[s.len] = '\0';
+    ngx_memset(match->captures, 0xff, n * sizeof(int));
+    match->claim = *claim;
 
-    d = strtod(text, &end);
+    /* PCRE refuses a NULL pointer */
 
-    if (*end != '\0' || !isfinite(d)) {
-        return NGX_ERROR;
+    if (match->claim.data == NULL) {
+        match->claim.data = (u_char *) "";
     }
 
-    /* beyond any date there is no difference */
+    rc = ngx_regex_exec(regex->regex, &match->claim, match->captures, n);
 
-    *t = ngx_max(ngx_min(d, 1e15), -1e15);
+    if (rc < 0) {
+        return (rc == NGX_REGEX_NO_MATCHED) ? NGX_DECLINED : NGX_ERROR;
+    }
+
+    match->regex = regex;
 
     return NGX_OK;
+
+#else
+    return NGX_ERROR;
+#endif
 }
 
 
-static const char *
-token_info(ngx_centrifugo_json_t *claims, ngx_centrifugo_arena_t *arena,
-    ngx_str_t *info)
+static ngx_centrifugo_token_rc_e
+token_signature(token_t *t)
 {
-    ngx_int_t               rc;
-    ngx_str_t               b64;
-    ngx_centrifugo_json_t  *value;
+    ngx_int_t                    rc;
+    ngx_str_t                    name, signature;
+    ngx_centrifugo_keys_t       *keys;
+    const ngx_centrifugo_key_t  *key;
+    const ngx_centrifugo_alg_t  *alg;
+    ngx_centrifugo_token_rc_e    verdict;
 
-    value = token_member(claims, "info");
+    alg = NULL;
 
-    if (value) {
-        *info = value->raw;
+    if (ngx_centrifugo_json_string(t->header, "alg", 3, &name) == NGX_OK) {
+        alg = ngx_centrifugo_alg(&name);
     }
 
-    ngx_str_null(&b64);
-    rc = ngx_centrifugo_json_string(claims, "b64info", 7, &b64);
-
-    if (rc == NGX_ERROR) {
-        return "b64info of its token is not a string";
+    if (alg == NULL) {
+        return ngx_centrifugo_token_invalid(t->result,
+                                "its token names no known algorithm");
     }
 
-    if (b64.len == 0) {
-        return NULL;
+    keys = t->verifier->keys;
+
+    if (keys == NULL || !(t->verifier->algorithms & alg->bit)) {
+        return ngx_centrifugo_token_invalid(t->result,
+                                "no key is configured for the algorithm of "
+                                "its token");
     }
 
-    info->data = ngx_centrifugo_arena_alloc(arena,
-                                         ngx_base64_decoded_length(b64.len));
-
-    if (info->data == NULL
-        || b64.len % 4
-        || ngx_decode_base64(info, &b64) != NGX_OK
-        || ngx_centrifugo_json_validate(arena, info->data, info->len)
-           != NGX_OK)
+    if (t->parts[2].len == 0
+        || t->parts[2].len > ngx_base64_encoded_length(TOKEN_SIGNATURE_MAX)
+        || memchr(t->parts[2].data, '=', t->parts[2].len) != NULL)
     {
-        return "b64info of its token is not base64 of JSON";
+        return ngx_centrifugo_token_invalid(t->result,
+                                "its token's signature is not base64url");
     }
 
-    return NULL;
+    signature.data = ngx_centrifugo_arena_alloc(t->arena,
+                                ngx_base64_decoded_length(t->parts[2].len));
+    if (signature.data == NULL) {
+        return ngx_centrifugo_token_no_memory(t->result);
+    }
+
+    if (ngx_decode_base64url(&signature, &t->parts[2]) != NGX_OK) {
+        return ngx_centrifugo_token_invalid(t->result,
+                                "its token's signature is not base64url");
+    }
+
+    if (keys->jwks) {
+        verdict = token_jwks_key(t, alg, &key);
+
+        if (verdict != NGX_CENTRIFUGO_TOKEN_OK) {
+            return verdict;
+        }
+
+        rc = ngx_centrifugo_key_verify(key, alg, &t->text, &signature);
+
+    } else {
+        rc = token_static_key(t, alg, &signature);
+    }
+
+    if (rc != NGX_OK) {
+        return ngx_centrifugo_token_invalid(t->result,
+                                            "its token's signature is wrong");
+    }
+
+    return NGX_CENTRIFUGO_TOKEN_OK;
+}
+
+
+static ngx_int_t
+token_static_key(token_t *t, const ngx_centrifugo_alg_t *alg,
+    const ngx_str_t *signature)
+{
+    time_t                  until;
+    ngx_int_t               rc;
+    ngx_centrifugo_keys_t  *keys;
+
+    keys = t->verifier->keys;
+
+    if (!(alg->bit & NGX_CENTRIFUGO_ALG_HS)) {
+        return ngx_centrifugo_key_verify((alg->bit & NGX_CENTRIFUGO_ALG_RS)
+                                         ? &keys->rsa : &keys->ecdsa,
+                                         alg, &t->text, signature);
+    }
+
+    rc = ngx_centrifugo_secret_verify(&keys->secret, alg, &t->text, signature);
+
+    if (rc == NGX_OK || keys->previous.ctx[0] == NULL) {
+        return rc;
+    }
+
+    until = t->verifier->hmac_previous_valid_until;
+
+    if (until != 0 && t->now >= until) {
+        return NGX_DECLINED;
+    }
+
+    return ngx_centrifugo_secret_verify(&keys->previous, alg, &t->text,
+                                        signature);
+}
+
+
+static ngx_centrifugo_token_rc_e
+token_jwks_key(token_t *t, const ngx_centrifugo_alg_t *alg,
+    const ngx_centrifugo_key_t **key)
+{
+    ngx_int_t                  rc;
+    const char                *reason;
+    ngx_centrifugo_keys_t     *keys;
+    ngx_centrifugo_jwks_id_t   id;
+
+    keys = t->verifier->keys;
+    id.alg = alg;
+    ngx_str_null(&id.kid);
+
+    if (ngx_centrifugo_json_string(t->header, "kid", 3, &id.kid) == NGX_ERROR)
+    {
+        return ngx_centrifugo_token_invalid(t->result,
+                                            "kid of its token is no string");
+    }
+
+    rc = token_jwks_url(t, &id.url);
+
+    if (rc == NGX_ABORT) {
+        return ngx_centrifugo_token_no_memory(t->result);
+    }
+
+    if (rc != NGX_OK) {
+        return ngx_centrifugo_token_invalid(t->result,
+                                "its token makes a wrong path of a JWKS");
+    }
+
+    rc = ngx_centrifugo_jwks_find(keys->jwks, &id, key, &reason);
+
+    if (rc == NGX_OK) {
+        return NGX_CENTRIFUGO_TOKEN_OK;
+    }
+
+    if (rc == NGX_AGAIN && t->missing) {
+        *t->missing = id;
+    }
+
+    return ngx_centrifugo_token_invalid(t->result, reason);
+}
+
+
+/*
+ * Puts groups of the expressions into the configured path.
+ */
+
+static ngx_int_t
+token_jwks_url(token_t *t, ngx_str_t *url)
+{
+    size_t      len;
+    u_char     *p, *end, *open, *close, *d;
+    ngx_str_t   name, value, *path;
+
+    path = &t->verifier->jwks_endpoint;
+    end = path->data + path->len;
+
+    /* at most, when all of a claim comes again for each of its groups */
+
+    len = path->len;
+
+    for (p = path->data; p + 1 < end; p++) {
+        if (p[0] == '{' && p[1] == '{') {
+            len += 3 * TOKEN_REGEX_CLAIM;
+        }
+    }
+
+    d = ngx_centrifugo_arena_alloc(t->arena, len);
+    if (d == NULL) {
+        return NGX_ABORT;
+    }
+
+    url->data = d;
+
+    for (p = path->data; p < end; /* void */ ) {
+        open = ngx_strlchr(p, end, '{');
+
+        if (open == NULL) {
+            open = end;
+        }
+
+        d = ngx_cpymem(d, p, open - p);
+        p = open;
+
+        if (end - p < 2 || p[1] != '{') {
+
+            if (p < end) {
+                *d++ = *p++;
+            }
+
+            continue;
+        }
+
+        close = ngx_strlchr(p, end, '}');
+
+        if (close == NULL) {
+            return NGX_ERROR;
+        }
+
+        name.data = p + 2;
+        name.len = close - name.data;
+
+        /* the audience's group replaces the issuer's of the same name */
+
+        if (!token_group(&t->audience, &name, &value)
+            && !token_group(&t->issuer, &name, &value))
+        {
+            return NGX_ERROR;
+        }
+
+        d = (u_char *) ngx_escape_uri(d, value.data, value.len,
+                                      NGX_ESCAPE_URI_COMPONENT);
+        p = ngx_min(close + 2, end);
+    }
+
+    url->len = d - url->data;
+
+    return ngx_centrifugo_jwks_clean(url) ? NGX_OK : NGX_ERROR;
+}
+
+
+static ngx_uint_t
+token_group(const token_match_t *match, const ngx_str_t *name,
+    ngx_str_t *value)
+{
+    int                            *capture;
+    ngx_uint_t                      i;
+    const ngx_centrifugo_group_t   *group;
+
+    if (match->regex == NULL) {
+        return 0;
+    }
+
+    for (i = 0; i < match->regex->ngroups; i++) {
+        group = &match->regex->groups[i];
+
+        if (group->name.len != name->len
+            || ngx_memcmp(group->name.data, name->data, name->len) != 0)
+        {
+            continue;
+        }
+
+        capture = &match->captures[group->index * 2];
+        ngx_str_null(value);
+
+        if (capture[0] >= 0 && capture[1] > capture[0]) {
+            value->data = match->claim.data + capture[0];
+            value->len = capture[1] - capture[0];
+        }
+
+        return 1;
+    }
+
+    return 0;
+}
+
+
+static ngx_centrifugo_token_rc_e
+token_exact(token_t *t)
+{
+    ngx_str_t              *want;
+    ngx_centrifugo_json_t  *aud;
+
+    want = &t->verifier->audience;
+
+    if (want->len) {
+        aud = t->claims.aud;
+
+        if (aud && aud->type == NGX_CENTRIFUGO_JSON_ARRAY) {
+            aud = aud->child;
+        }
+
+        while (aud && (aud->str.len != want->len
+                       || ngx_memcmp(aud->str.data, want->data, want->len)
+                          != 0))
+        {
+            aud = (aud == t->claims.aud) ? NULL : aud->next;
+        }
+
+        if (aud == NULL) {
+            return ngx_centrifugo_token_invalid(t->result,
+                                "its token is for another audience");
+        }
+    }
+
+    want = &t->verifier->issuer;
+
+    if (want->len
+        && (t->claims.iss.len != want->len
+            || ngx_memcmp(t->claims.iss.data, want->data, want->len) != 0))
+    {
+        return ngx_centrifugo_token_invalid(t->result,
+                                            "its token has another issuer");
+    }
+
+    return NGX_CENTRIFUGO_TOKEN_OK;
+}
+
+
+static ngx_centrifugo_token_rc_e
+token_times(token_t *t)
+{
+    if (t->claims.has_exp && t->claims.exp <= (double) t->now) {
+        return ngx_centrifugo_token_refuse(t->result,
+                                           NGX_CENTRIFUGO_TOKEN_EXPIRED,
+                                           "its token has expired");
+    }
+
+    if (t->claims.nbf > (double) t->now) {
+        return ngx_centrifugo_token_refuse(t->result,
+                                           NGX_CENTRIFUGO_TOKEN_EXPIRED,
+                                           "its token is not valid yet");
+    }
+
+    return NGX_CENTRIFUGO_TOKEN_OK;
+}
+
+
+static void
+token_expiry(token_t *t)
+{
+    double  at;
+
+    at = t->claims.has_expire_at ? t->claims.expire_at : t->claims.exp;
+
+    /* a fraction of the first second is a time, not "never" */
+
+    t->result->expire_at = (at > 0) ? ngx_max((int64_t) at, 1) : 0;
 }

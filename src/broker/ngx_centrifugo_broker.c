@@ -4,6 +4,7 @@
  */
 
 #include "ngx_centrifugo_broker.h"
+#include "../core/ngx_centrifugo_text.h"
 
 #if (NGX_CENTRIFUGO_TEST)
 #include "../test/ngx_centrifugo_test.h"
@@ -11,6 +12,8 @@
 
 
 #define BROKER_WALK  256        /* channels put back in one turn */
+#define BROKER_LOOK  2048       /* channels looked at for a page */
+#define BROKER_STEPS 300000     /* of a pattern, for a page */
 
 
 typedef struct {
@@ -42,8 +45,20 @@ static void broker_delivered(broker_table_t *table);
 static void broker_overrun(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log);
 static ngx_int_t broker_resync(ngx_centrifugo_hub_conf_t *hcf,
     ngx_log_t *log);
+static void broker_no_room(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_str_t *what, ngx_log_t *log);
 static ngx_centrifugo_channel_t *broker_from(broker_table_t *table,
     uint64_t id);
+
+
+static const ngx_centrifugo_restore_t  *broker_restore;
+
+
+void
+ngx_centrifugo_broker_restore(const ngx_centrifugo_restore_t *restore)
+{
+    broker_restore = restore;
+}
 
 
 ngx_int_t
@@ -263,6 +278,20 @@ broker_next(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
     }
 
     ngx_memzero(&table->pub, sizeof(ngx_centrifugo_publication_t));
+    switch (entry->type) {
+
+    case NGX_CENTRIFUGO_ENTRY_JOIN:
+        table->pub.type = NGX_CENTRIFUGO_PUSH_JOIN;
+        break;
+
+    case NGX_CENTRIFUGO_ENTRY_LEAVE:
+        table->pub.type = NGX_CENTRIFUGO_PUSH_LEAVE;
+        break;
+
+    default:
+        table->pub.type = NGX_CENTRIFUGO_PUSH_PUBLICATION;
+    }
+
     table->pub.data = entry->data;
     table->pub.json = entry->json;
     table->pub.offset = entry->offset;
@@ -272,6 +301,12 @@ broker_next(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
            == NGX_OK)
     {
         table->pub.info = &table->info;
+    }
+
+    if (table->pub.info == NULL
+        && table->pub.type != NGX_CENTRIFUGO_PUSH_PUBLICATION)
+    {
+        return NGX_AGAIN;
     }
 
     /* the channel stays, even if it loses its last subscription meanwhile */
@@ -388,6 +423,18 @@ broker_resync(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
         /* an id beyond the limit was given in this walk */
 
         if (ch == NULL || ch->node.key >= table->walk_limit) {
+
+            rc = broker_restore ? broker_restore->rest(hcf) : NGX_OK;
+
+            if (rc == NGX_AGAIN) {
+                return NGX_AGAIN;
+            }
+
+            if (rc == NGX_ERROR) {
+                broker_no_room(hcf, &hcf->name, log);
+                return NGX_OK;
+            }
+
             if (ngx_centrifugo_hub_resync_end(hub) != NGX_OK) {
 
                 /* wiped again meanwhile, or a lock that is none any more */
@@ -410,14 +457,7 @@ broker_resync(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
              * has not ended its walk.
              */
 
-            ngx_log_error(NGX_LOG_ERR, log, 0,
-                          "centrifugo: no room in the zone of hub \"%V\" to "
-                          "put channel \"%V\" back, trying again",
-                          &hcf->name, &ch->name.str);
-
-            hub->walk = 0;
-            table->walk_failed = 1;
-            table->walk_again = ngx_current_msec + 1000;
+            broker_no_room(hcf, &ch->name.str, log);
 
             return NGX_OK;
         }
@@ -427,9 +467,32 @@ broker_resync(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
             ch->node.key = id;
             ngx_rbtree_insert(&table->by_id, &ch->node);
         }
+
+        if (rc == NGX_OK && broker_restore) {
+            broker_restore->channel(ch);
+        }
     }
 
     return NGX_AGAIN;
+}
+
+
+static void
+broker_no_room(ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *what,
+    ngx_log_t *log)
+{
+    broker_table_t  *table;
+
+    ngx_log_error(NGX_LOG_ERR, log, 0,
+                  "centrifugo: no room in the zone of hub \"%V\" to put "
+                  "\"%V\" back, trying again", &hcf->name,
+                  ngx_centrifugo_log_str(what));
+
+    table = hcf->channels;
+
+    hcf->hub.walk = 0;
+    table->walk_failed = 1;
+    table->walk_again = ngx_current_msec + 1000;
 }
 
 
@@ -456,6 +519,63 @@ broker_from(broker_table_t *table, uint64_t id)
 
     return found ? ngx_rbtree_data(found, ngx_centrifugo_channel_t, node)
                  : NULL;
+}
+
+
+ngx_int_t
+ngx_centrifugo_broker_channels_page(ngx_centrifugo_hub_conf_t *hcf,
+    uint64_t *cursor, const ngx_centrifugo_glob_t *glob,
+    ngx_centrifugo_buf_t *b, size_t max)
+{
+    size_t                           size;
+    ngx_uint_t                       n, steps, count;
+    broker_table_t                  *table;
+    ngx_rbtree_node_t               *node;
+    ngx_centrifugo_channel_t        *ch;
+    ngx_centrifugo_channel_entry_t   entry;
+
+    table = hcf->channels;
+    size = 0;
+    steps = 0;
+
+    ch = broker_from(table, *cursor);
+
+    for (n = 0; ch; n++) {
+
+        if (n == BROKER_LOOK || steps > BROKER_STEPS) {
+            return NGX_AGAIN;
+        }
+
+        /* what is being delivered holds its channel, too */
+
+        count = ch->count - (ch == table->current);
+
+        if (count && (glob == NULL
+                      || ngx_centrifugo_glob_match(glob, &ch->name.str,
+                                                   &steps)))
+        {
+            size += sizeof(ngx_centrifugo_channel_entry_t) + ch->name.str.len;
+
+            if (size > max) {
+                return NGX_AGAIN;
+            }
+
+            entry.id = ch->node.key;
+            entry.count = (uint32_t) count;
+            entry.len = (uint32_t) ch->name.str.len;
+
+            ngx_centrifugo_buf_append(b, &entry, sizeof(entry));
+            ngx_centrifugo_buf_append(b, ch->name.str.data, ch->name.str.len);
+        }
+
+        *cursor = ch->node.key + 1;
+
+        node = ngx_rbtree_next(&table->by_id, &ch->node);
+        ch = node ? ngx_rbtree_data(node, ngx_centrifugo_channel_t, node)
+                  : NULL;
+    }
+
+    return NGX_OK;
 }
 
 

@@ -8,6 +8,7 @@
 
 
 #include "../core/ngx_centrifugo_conf.h"
+#include "../core/ngx_centrifugo_glob.h"
 #include "../protocol/ngx_centrifugo_protocol.h"
 
 
@@ -124,6 +125,19 @@ extern const ngx_centrifugo_engine_t  ngx_centrifugo_engine_memory;
     ((const ngx_centrifugo_engine_t *) (hcf)->engine)
 
 
+/*
+ * What the client layer does after a shard was wiped, when a channel is back
+ * (its presence), and when all are (users): NGX_OK; NGX_AGAIN: call again;
+ * NGX_ERROR: no room, all of it later again.
+ */
+typedef struct {
+    void                       (*channel)(ngx_centrifugo_channel_t *channel);
+    ngx_int_t                  (*rest)(ngx_centrifugo_hub_conf_t *hcf);
+} ngx_centrifugo_restore_t;
+
+/* Set once, at the worker's start. */
+void ngx_centrifugo_broker_restore(const ngx_centrifugo_restore_t *restore);
+
 /* Prepares the table of channels and the engine of a hub in this worker. */
 ngx_int_t ngx_centrifugo_broker_init(ngx_centrifugo_hub_conf_t *hcf);
 void ngx_centrifugo_broker_exit(ngx_centrifugo_hub_conf_t *hcf);
@@ -154,6 +168,23 @@ ngx_uint_t ngx_centrifugo_broker_wake(ngx_centrifugo_hub_conf_t *hcf);
 /* This worker's channel of that name, or NULL. */
 ngx_centrifugo_channel_t *ngx_centrifugo_broker_channel(
     ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *name);
+
+/* how a channel stands in a page of them; its name follows */
+typedef struct {
+    uint64_t                     id;
+    uint32_t                     count;         /* of subscribers */
+    uint32_t                     len;
+} ngx_centrifugo_channel_entry_t;
+
+/*
+ * Appends channels with subscribers in this worker, from the id *cursor on in
+ * the order of ids, as entries: at most `max` bytes, and no more work than one
+ * turn can take.  glob NULL: any name.  NGX_OK: that was all; NGX_AGAIN: call
+ * again for the rest.
+ */
+ngx_int_t ngx_centrifugo_broker_channels_page(
+    ngx_centrifugo_hub_conf_t *hcf, uint64_t *cursor,
+    const ngx_centrifugo_glob_t *glob, ngx_centrifugo_buf_t *b, size_t max);
 
 /*
  * The form in which a publisher's identity travels; unpack checks lengths:

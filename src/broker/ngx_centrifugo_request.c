@@ -2,6 +2,8 @@
 
 
 #define REQUEST_PASS  256       /* messages handled in one call */
+#define REQUEST_EACH  8         /* slots that get a message each; of more, all
+                                   get one */
 
 
 /* what this worker has asked */
@@ -33,18 +35,36 @@ typedef struct {
     u_char                       data[1];
 } request_partial_t;
 
+/* an answer that found the ring full */
+typedef struct {
+    ngx_queue_t                  link;
+    ngx_centrifugo_request_t     request;
+    u_char                       data[1];
+} request_answer_t;
+
 typedef struct {
     ngx_rbtree_t                 pending;
     ngx_rbtree_node_t            sentinel;
     ngx_queue_t                  list;
     ngx_queue_t                  partials;
+    ngx_queue_t                  answers;
     uint64_t                     next;
 } request_table_t;
 
 
 static request_table_t *request_table(ngx_centrifugo_hub_conf_t *hcf);
 static request_pending_t *request_find(request_table_t *t, uint64_t id);
+static void request_pend(ngx_centrifugo_hub_conf_t *hcf,
+    const uint64_t *mask, uint32_t generation, ngx_uint_t to, ngx_uint_t kind,
+    const ngx_str_t *data, ngx_msec_t timeout,
+    const ngx_centrifugo_asker_t *asker);
+static void request_each(ngx_centrifugo_hub_conf_t *hcf,
+    request_pending_t *p, ngx_uint_t kind, const ngx_str_t *data);
 static void request_end(request_table_t *t, request_pending_t *p);
+static ngx_int_t request_keep(const ngx_centrifugo_request_t *request,
+    const ngx_str_t *data);
+static void request_retry(ngx_centrifugo_hub_conf_t *hcf,
+    request_table_t *t);
 static void request_full(ngx_centrifugo_hub_conf_t *hcf);
 static void request_message(ngx_centrifugo_hub_conf_t *hcf,
     ngx_centrifugo_control_t *message, const ngx_str_t *data);
@@ -82,6 +102,7 @@ request_table(ngx_centrifugo_hub_conf_t *hcf)
         ngx_rbtree_init(&t->pending, &t->sentinel, ngx_rbtree_insert_value);
         ngx_queue_init(&t->list);
         ngx_queue_init(&t->partials);
+        ngx_queue_init(&t->answers);
         hcf->requests = t;
     }
 
@@ -95,7 +116,58 @@ ngx_centrifugo_request_send(ngx_centrifugo_hub_conf_t *hcf, ngx_uint_t to,
     const ngx_str_t *data, ngx_msec_t timeout,
     const ngx_centrifugo_asker_t *asker)
 {
-    uint64_t                    members[NGX_CENTRIFUGO_MASK_WORDS], bits;
+    uint64_t  members[NGX_CENTRIFUGO_MASK_WORDS];
+
+    ngx_memzero(members, sizeof(members));
+
+    if (to == NGX_CENTRIFUGO_TO_ALL) {
+        ngx_centrifugo_hub_members(&hcf->hub, members);
+
+    } else if (to < NGX_CENTRIFUGO_SLOTS) {
+        members[to / 64] = 1ULL << (to % 64);
+    }
+
+    request_pend(hcf, members, generation, to, kind, data, timeout, asker);
+}
+
+
+void
+ngx_centrifugo_request_send_slots(ngx_centrifugo_hub_conf_t *hcf,
+    const uint64_t *mask, ngx_uint_t kind, const ngx_str_t *data,
+    ngx_msec_t timeout, const ngx_centrifugo_asker_t *asker)
+{
+    ngx_uint_t  i, n;
+
+    n = 0;
+
+    for (i = 0; i < NGX_CENTRIFUGO_MASK_WORDS; i++) {
+        n += __builtin_popcountll(mask[i]);
+    }
+
+    if (n == 0) {
+        asker->done(asker->handle, NGX_CENTRIFUGO_ENGINE_OK);
+        return;
+    }
+
+    request_pend(hcf, mask, 0,
+                 n > REQUEST_EACH ? NGX_CENTRIFUGO_TO_ALL
+                                  : NGX_CENTRIFUGO_SLOTS,
+                 kind, data, timeout, asker);
+}
+
+
+/*
+ * `to`: a slot of that generation; all; or NGX_CENTRIFUGO_SLOTS: those of the
+ * mask one by one.
+ */
+
+static void
+request_pend(ngx_centrifugo_hub_conf_t *hcf, const uint64_t *mask,
+    uint32_t generation, ngx_uint_t to, ngx_uint_t kind,
+    const ngx_str_t *data, ngx_msec_t timeout,
+    const ngx_centrifugo_asker_t *asker)
+{
+    uint64_t                    bits;
     ngx_int_t                   rc;
     ngx_uint_t                  i, n;
     request_table_t            *t;
@@ -109,19 +181,10 @@ ngx_centrifugo_request_send(ngx_centrifugo_hub_conf_t *hcf, ngx_uint_t to,
 
     reg = hcf->hub.registry;
     t = request_table(hcf);
-    ngx_memzero(members, sizeof(members));
-
-    if (to == NGX_CENTRIFUGO_TO_ALL) {
-        ngx_centrifugo_hub_members(&hcf->hub, members);
-
-    } else if (to < NGX_CENTRIFUGO_SLOTS) {
-        members[to / 64] = 1ULL << (to % 64);
-    }
-
     n = 0;
 
     for (i = 0; i < NGX_CENTRIFUGO_MASK_WORDS; i++) {
-        n += __builtin_popcountll(members[i]);
+        n += __builtin_popcountll(mask[i]);
     }
 
     p = (t && n) ? calloc(1, sizeof(request_pending_t)
@@ -134,10 +197,10 @@ ngx_centrifugo_request_send(ngx_centrifugo_hub_conf_t *hcf, ngx_uint_t to,
     }
 
     for (i = 0; i < NGX_CENTRIFUGO_MASK_WORDS; i++) {
-        for (bits = members[i]; bits; bits &= bits - 1) {
+        for (bits = mask[i]; bits; bits &= bits - 1) {
             p->of[p->n].slot = (uint32_t) (i * 64 + __builtin_ctzll(bits));
             p->of[p->n].generation
-                = (to == NGX_CENTRIFUGO_TO_ALL)
+                = (to >= NGX_CENTRIFUGO_SLOTS)
                   ? reg->slots[p->of[p->n].slot].generation : generation;
             p->n++;
         }
@@ -153,17 +216,51 @@ ngx_centrifugo_request_send(ngx_centrifugo_hub_conf_t *hcf, ngx_uint_t to,
     ngx_rbtree_insert(&t->pending, &p->node);
     ngx_queue_insert_tail(&t->list, &p->link);
 
-    rc = ngx_centrifugo_control_send(&hcf->hub, to, generation,
-                                     NGX_CENTRIFUGO_CONTROL_REQUEST + kind,
-                                     p->node.key, p->deadline, data);
+    if (to == NGX_CENTRIFUGO_SLOTS) {
+        request_each(hcf, p, kind, data);
 
-    if (rc == NGX_BUSY) {
-        request_full(hcf);
+    } else {
+        rc = ngx_centrifugo_control_send(&hcf->hub, to, generation,
+                                         NGX_CENTRIFUGO_CONTROL_REQUEST + kind,
+                                         p->node.key, p->deadline, data);
+        if (rc == NGX_BUSY) {
+            request_full(hcf);
+        }
+
+        if (rc != NGX_OK) {
+            p->failed = 1;
+            p->waiting = 0;
+        }
     }
 
-    if (rc != NGX_OK) {
-        p->failed = 1;
+    if (p->waiting == 0) {
         request_end(t, p);
+    }
+}
+
+
+static void
+request_each(ngx_centrifugo_hub_conf_t *hcf, request_pending_t *p,
+    ngx_uint_t kind, const ngx_str_t *data)
+{
+    ngx_int_t   rc;
+    ngx_uint_t  i;
+
+    for (i = 0; i < p->n; i++) {
+
+        rc = ngx_centrifugo_control_send(&hcf->hub, p->of[i].slot,
+                                         p->of[i].generation,
+                                         NGX_CENTRIFUGO_CONTROL_REQUEST + kind,
+                                         p->node.key, p->deadline, data);
+        if (rc == NGX_BUSY) {
+            request_full(hcf);
+        }
+
+        if (rc != NGX_OK) {
+            p->of[i].answered = 1;
+            p->waiting--;
+            p->failed = 1;
+        }
     }
 }
 
@@ -225,17 +322,87 @@ request_end(request_table_t *t, request_pending_t *p)
 }
 
 
-void
+ngx_int_t
 ngx_centrifugo_request_answer(const ngx_centrifugo_request_t *request,
     const ngx_str_t *data)
 {
-    if (ngx_centrifugo_control_send(&request->hcf->hub, request->from,
-                                    request->from_generation,
-                                    NGX_CENTRIFUGO_CONTROL_ANSWER,
-                                    request->id, 0, data)
-        == NGX_BUSY)
-    {
-        request_full(request->hcf);
+    ngx_int_t  rc;
+
+    rc = ngx_centrifugo_control_send(&request->hcf->hub, request->from,
+                                     request->from_generation,
+                                     NGX_CENTRIFUGO_CONTROL_ANSWER,
+                                     request->id, 0, data);
+    if (rc != NGX_BUSY) {
+        return rc;
+    }
+
+    request_full(request->hcf);
+
+    return request_keep(request, data);
+}
+
+
+static ngx_int_t
+request_keep(const ngx_centrifugo_request_t *request, const ngx_str_t *data)
+{
+    request_table_t   *t;
+    request_answer_t  *answer;
+
+    t = request_table(request->hcf);
+    answer = t ? malloc(sizeof(request_answer_t) + data->len) : NULL;
+
+    if (answer == NULL) {
+        return NGX_ERROR;
+    }
+
+    answer->request = *request;
+    answer->request.data.data = answer->data;
+    answer->request.data.len = data->len;
+
+    if (data->len) {
+        ngx_memcpy(answer->data, data->data, data->len);
+    }
+
+    if (request->deadline == 0) {
+        answer->request.deadline = (uint64_t) ngx_current_msec
+                                   + NGX_CENTRIFUGO_SILENCE;
+    }
+
+    ngx_queue_insert_tail(&t->answers, &answer->link);
+
+    return NGX_AGAIN;
+}
+
+
+/* In their order, until one finds no room again. */
+
+static void
+request_retry(ngx_centrifugo_hub_conf_t *hcf, request_table_t *t)
+{
+    ngx_int_t                  rc;
+    request_answer_t          *answer;
+    ngx_centrifugo_request_t  *request;
+
+    while (!ngx_queue_empty(&t->answers)) {
+
+        answer = ngx_queue_data(ngx_queue_head(&t->answers), request_answer_t,
+                                link);
+        request = &answer->request;
+
+        if ((int64_t) (request->deadline - (uint64_t) ngx_current_msec) > 0) {
+
+            rc = ngx_centrifugo_control_send(&hcf->hub, request->from,
+                                             request->from_generation,
+                                             NGX_CENTRIFUGO_CONTROL_ANSWER,
+                                             request->id, 0, &request->data);
+            if (rc == NGX_BUSY) {
+                request_full(hcf);
+                return;
+            }
+        }
+
+        ngx_queue_remove(&answer->link);
+        free(answer);
     }
 }
 
@@ -303,10 +470,15 @@ request_message(ngx_centrifugo_hub_conf_t *hcf,
 
     kind = message->kind - NGX_CENTRIFUGO_CONTROL_REQUEST;
 
-    /* too late to be of use: the asker was told that it failed */
+    /*
+     * Too late to be of use: the asker was told that it failed.  What nobody
+     * waits for has no deadline.
+     */
 
     if (kind >= NGX_CENTRIFUGO_REQUEST_KINDS || request_handlers[kind] == NULL
-        || (int64_t) (message->deadline - (uint64_t) ngx_current_msec) <= 0)
+        || (message->deadline
+            && (int64_t) (message->deadline - (uint64_t) ngx_current_msec)
+               <= 0))
     {
         return;
     }
@@ -315,6 +487,7 @@ request_message(ngx_centrifugo_hub_conf_t *hcf,
     request.from = message->from;
     request.from_generation = message->from_generation;
     request.id = message->request;
+    request.deadline = message->deadline;
     request.data = *data;
 
     request_handlers[kind](&request);
@@ -463,6 +636,8 @@ ngx_centrifugo_request_tick(ngx_centrifugo_hub_conf_t *hcf)
         return;
     }
 
+    request_retry(hcf, t);
+
     now = (uint64_t) ngx_current_msec;
 
     for (q = ngx_queue_head(&t->list); q != ngx_queue_sentinel(&t->list);
@@ -534,6 +709,12 @@ ngx_centrifugo_request_exit(ngx_centrifugo_hub_conf_t *hcf)
         q = ngx_queue_head(&t->partials);
         ngx_queue_remove(q);
         free(ngx_queue_data(q, request_partial_t, link));
+    }
+
+    while (!ngx_queue_empty(&t->answers)) {
+        q = ngx_queue_head(&t->answers);
+        ngx_queue_remove(q);
+        free(ngx_queue_data(q, request_answer_t, link));
     }
 
     free(t);

@@ -11,8 +11,12 @@
 #include "ngx_centrifugo_broker.h"
 
 
-/* kinds of requests are numbers below this */
-#define NGX_CENTRIFUGO_REQUEST_KINDS  16
+/*
+ * Kinds of requests are numbers below this: 0 is for tests, 1 to 4 are orders,
+ * 5 is a page of channels.
+ */
+#define NGX_CENTRIFUGO_REQUEST_KINDS     16
+#define NGX_CENTRIFUGO_REQUEST_CHANNELS  5
 
 /* one request as the worker sees it that is asked */
 typedef struct {
@@ -20,6 +24,7 @@ typedef struct {
     ngx_uint_t                   from;
     uint32_t                     from_generation;
     uint64_t                     id;
+    uint64_t                     deadline;  /* monotonic ms, 0: none */
     ngx_str_t                    data;      /* until the handler returns */
 } ngx_centrifugo_request_t;
 
@@ -55,9 +60,24 @@ void ngx_centrifugo_request_send(ngx_centrifugo_hub_conf_t *hcf,
     const ngx_str_t *data, ngx_msec_t timeout,
     const ngx_centrifugo_asker_t *asker);
 
-/* Answers a request; an asker that does not get it has its deadline. */
-void ngx_centrifugo_request_answer(const ngx_centrifugo_request_t *request,
-    const ngx_str_t *data);
+/*
+ * Asks the workers of all slots in a mask as one request: it is done when each
+ * has answered, and failed when one can't be told; the others are told still.
+ * Workers that are not in the mask may see it too.  A mask without a slot is
+ * done at once: OK.
+ */
+void ngx_centrifugo_request_send_slots(ngx_centrifugo_hub_conf_t *hcf,
+    const uint64_t *mask, ngx_uint_t kind, const ngx_str_t *data,
+    ngx_msec_t timeout, const ngx_centrifugo_asker_t *asker);
+
+/*
+ * Answers a request; who calls from outside of a request's handler wakes the
+ * asker.  NGX_OK: it is on its way; NGX_AGAIN: the ring is full, the next tick
+ * tries again until the asker's deadline; NGX_DECLINED: the asker is gone;
+ * NGX_ERROR: too large, or no memory: the asker's deadline ends it.
+ */
+ngx_int_t ngx_centrifugo_request_answer(
+    const ngx_centrifugo_request_t *request, const ngx_str_t *data);
 
 /*
  * Reads the control ring.  NGX_OK: nothing is left; NGX_AGAIN: call again;
@@ -67,7 +87,10 @@ void ngx_centrifugo_request_answer(const ngx_centrifugo_request_t *request,
 ngx_int_t ngx_centrifugo_request_poll(ngx_centrifugo_hub_conf_t *hcf,
     ngx_log_t *log);
 
-/* Ends requests whose deadline has passed or whose worker is gone. */
+/*
+ * Ends requests whose deadline has passed or whose worker is gone, and sends
+ * answers that found no room.
+ */
 void ngx_centrifugo_request_tick(ngx_centrifugo_hub_conf_t *hcf);
 
 /* Ends all, before the worker exits. */

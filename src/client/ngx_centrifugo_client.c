@@ -7,6 +7,7 @@
 #include "ngx_centrifugo_delivery.h"
 #include "ngx_centrifugo_timer.h"
 #include "ngx_centrifugo_worker.h"
+#include "../core/ngx_centrifugo_text.h"
 
 
 #define CLIENT_ARENA      8192
@@ -48,10 +49,14 @@ const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_internal =
     { 3004, ngx_string("internal server error") };
 const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_expired =
     { 3005, ngx_string("connection expired") };
+const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_sub_expired =
+    { 3006, ngx_string("subscription expired") };
 const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_slow =
     { 3008, ngx_string("slow") };
 const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_write =
     { 3009, ngx_string("write error") };
+const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_state =
+    { 3010, ngx_string("insufficient state") };
 const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_no_pong =
     { 3012, ngx_string("no pong") };
 const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_token =
@@ -60,8 +65,16 @@ const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_request =
     { 3501, ngx_string("bad request") };
 const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_stale =
     { 3502, ngx_string("stale") };
+const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_forced =
+    { 3503, ngx_string("force disconnect") };
+const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_connections =
+    { 3504, ngx_string("connection limit") };
+const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_channels =
+    { 3505, ngx_string("channel limit") };
 const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_protocol =
     { 3506, ngx_string("inappropriate protocol") };
+const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_denied =
+    { 3507, ngx_string("permission denied") };
 const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_unavailable =
     { 3508, ngx_string("not available") };
 
@@ -99,7 +112,13 @@ static const ngx_centrifugo_disconnect_t  *client_disconnects[] = {
     &ngx_centrifugo_disconnect_stale,
     &ngx_centrifugo_disconnect_protocol,
     &ngx_centrifugo_disconnect_unavailable,
-    NULL
+    &ngx_centrifugo_disconnect_sub_expired,
+    &ngx_centrifugo_disconnect_state,
+    &ngx_centrifugo_disconnect_forced,
+    &ngx_centrifugo_disconnect_connections,
+    &ngx_centrifugo_disconnect_channels,
+    &ngx_centrifugo_disconnect_denied,
+    NULL                                /* those of applications */
 };
 
 /* of this worker */
@@ -111,6 +130,7 @@ static ngx_centrifugo_arena_t   client_arena;
 static ngx_uint_t               client_depth;   /* messages in hand */
 static ngx_centrifugo_buf_t     client_replies;
 static ngx_centrifugo_client_t *client_replier; /* whose they are */
+static ngx_centrifugo_buf_t     client_push;
 
 
 ngx_int_t
@@ -154,6 +174,10 @@ ngx_centrifugo_client_destroy(ngx_centrifugo_client_t *client)
     client_handle_del(client);
 
     client_input_free(client);
+
+    if (client->address) {
+        ngx_centrifugo_address_leave(client->hcf, client->address);
+    }
 
     free(client->user.data);
     free(client->command_channel.data);
@@ -373,10 +397,16 @@ client_dispatch(ngx_centrifugo_client_t *client,
         ngx_centrifugo_client_refresh(client, cmd);
         break;
 
+    case NGX_CENTRIFUGO_CMD_SUB_REFRESH:
+        ngx_centrifugo_client_sub_refresh(client, cmd);
+        break;
+
     case NGX_CENTRIFUGO_CMD_PRESENCE:
     case NGX_CENTRIFUGO_CMD_PRESENCE_STATS:
+        ngx_centrifugo_client_presence(client, cmd);
+        break;
+
     case NGX_CENTRIFUGO_CMD_HISTORY:
-    case NGX_CENTRIFUGO_CMD_SUB_REFRESH:
     case NGX_CENTRIFUGO_CMD_RPC:
         client_unavailable(client, cmd);
         break;
@@ -403,9 +433,11 @@ static void
 client_unavailable(ngx_centrifugo_client_t *client,
     ngx_centrifugo_command_t *cmd)
 {
-    const ngx_centrifugo_error_t  *err;
+    const char                        *why;
+    const ngx_centrifugo_error_t      *err;
+    ngx_centrifugo_channel_options_t  *options;
 
-    err = &ngx_centrifugo_error_unavailable;
+    err = NULL;
 
     if (cmd->method != NGX_CENTRIFUGO_CMD_RPC) {
 
@@ -416,16 +448,17 @@ client_unavailable(ngx_centrifugo_client_t *client,
             return;
         }
 
-        if (ngx_centrifugo_conf_channel(client->hcf, &cmd->channel) == NULL) {
-            err = &ngx_centrifugo_error_channel;
+        err = ngx_centrifugo_permission_name(client->hcf, &cmd->channel,
+                                             &options, &why);
+    }
 
-        } else if (ngx_centrifugo_channel_ascii(&cmd->channel) != NGX_OK) {
-            err = &ngx_centrifugo_error_request;
-        }
+    if (err == NULL) {
+        err = &ngx_centrifugo_error_unavailable;
+        why = "not offered by this hub";
     }
 
     ngx_centrifugo_client_error(client, cmd->id, cmd->method, err,
-                                &cmd->channel, "not offered by this hub");
+                                &cmd->channel, why);
 }
 
 
@@ -584,20 +617,27 @@ ngx_centrifugo_client_close(ngx_centrifugo_client_t *client,
     ngx_log_error(NGX_LOG_INFO, client->log, 0,
                   "centrifugo client %*s of user \"%V\" disconnected with "
                   "%ui \"%V\": %s", (size_t) NGX_CENTRIFUGO_ID_LEN, id,
-                  &client->user, disconnect->code, &disconnect->reason, why);
+                  ngx_centrifugo_log_str(&client->user), disconnect->code,
+                  ngx_centrifugo_log_str(&disconnect->reason), why);
 
-    for (i = 0; client_disconnects[i] != disconnect; i++) { /* void */ }
+    for (i = 0; client_disconnects[i]; i++) {
+        if (client_disconnects[i]->code == disconnect->code) {
+            break;
+        }
+    }
 
     ngx_centrifugo_hub_add(&client->hcf->hub,
                            NGX_CENTRIFUGO_COUNT_DISCONNECTS + i, 1);
 
     client->code = (uint16_t) disconnect->code;
-    client->reason = (const char *) disconnect->reason.data;
+    client->reason = client_disconnects[i]
+                     ? (const char *) client_disconnects[i]->reason.data
+                     : "closed by the application";
 
     client_end(client);
 
-    if (disconnect == &ngx_centrifugo_disconnect_slow
-        || disconnect == &ngx_centrifugo_disconnect_write)
+    if (disconnect->code == ngx_centrifugo_disconnect_slow.code
+        || disconnect->code == ngx_centrifugo_disconnect_write.code)
     {
         ngx_centrifugo_queue_drop(&client->queue, 1);
     }
@@ -651,7 +691,8 @@ ngx_centrifugo_client_gone(ngx_centrifugo_client_t *client, ngx_uint_t code,
 
     ngx_log_error(NGX_LOG_INFO, client->log, 0,
                   "centrifugo client %*s of user \"%V\" left: %s",
-                  (size_t) NGX_CENTRIFUGO_ID_LEN, id, &client->user, why);
+                  (size_t) NGX_CENTRIFUGO_ID_LEN, id,
+                  ngx_centrifugo_log_str(&client->user), why);
 
     client->code = (uint16_t) code;
     client->reason = why;
@@ -689,6 +730,8 @@ client_end(ngx_centrifugo_client_t *client)
         ngx_centrifugo_client_unsubscribe_all(client);
     }
 
+    ngx_centrifugo_user_leave(client);
+
     if (client->state == NGX_CENTRIFUGO_CLIENT_CONNECTED) {
         ngx_centrifugo_hub_add(&client->hcf->hub,
                                NGX_CENTRIFUGO_GAUGE_CLIENTS, -1);
@@ -715,8 +758,10 @@ ngx_centrifugo_client_error(ngx_centrifugo_client_t *client, uint32_t id,
     ngx_log_error(NGX_LOG_INFO, client->log, 0,
                   "centrifugo client %*s of user \"%V\": %V of channel \"%V\" "
                   "failed with %ui \"%V\": %s",
-                  (size_t) NGX_CENTRIFUGO_ID_LEN, uuid, &client->user,
-                  ngx_centrifugo_method_name(method), channel, err->code,
+                  (size_t) NGX_CENTRIFUGO_ID_LEN, uuid,
+                  ngx_centrifugo_log_str(&client->user),
+                  ngx_centrifugo_method_name(method),
+                  ngx_centrifugo_log_str(channel), err->code,
                   &err->message, why);
 
     ngx_centrifugo_hub_add(&client->hcf->hub,
@@ -729,6 +774,12 @@ ngx_centrifugo_client_error(ngx_centrifugo_client_t *client, uint32_t id,
         /* the peer is expected to close; it is not heard any more */
 
         client->state = NGX_CENTRIFUGO_CLIENT_UNUSABLE;
+
+        ngx_centrifugo_client_unsubscribe_all(client);
+        ngx_centrifugo_user_leave(client);
+        client->due[NGX_CENTRIFUGO_DUE_EXPIRE] = 0;
+        client->due[NGX_CENTRIFUGO_DUE_SUBSCRIPTION] = 0;
+
         ngx_centrifugo_timer_set(client, NGX_CENTRIFUGO_DUE_END,
                                  CLIENT_END_DELAY);
     }
@@ -795,20 +846,52 @@ client_reply_flush(ngx_centrifugo_client_t *client)
 }
 
 
+ngx_centrifugo_buf_t *
+ngx_centrifugo_client_push_begin(ngx_centrifugo_client_t *client)
+{
+    ngx_centrifugo_buf_reset(&client_push);
+
+    return &client_push;
+}
+
+
+void
+ngx_centrifugo_client_push_end(ngx_centrifugo_client_t *client,
+    ngx_centrifugo_buf_t *b)
+{
+    ngx_centrifugo_frame_t  *frame;
+
+    /* what was answered goes first */
+
+    client_reply_flush(client);
+
+    if (client->state == NGX_CENTRIFUGO_CLIENT_CLOSED) {
+        return;
+    }
+
+    frame = b->failed ? NULL
+            : ngx_centrifugo_frame_create(b->start,
+                                          ngx_centrifugo_buf_len(b));
+    if (frame == NULL) {
+        ngx_centrifugo_client_close(client,
+                                    &ngx_centrifugo_disconnect_internal,
+                                    "no memory for a push");
+        return;
+    }
+
+    ngx_centrifugo_delivery_append(client, frame);
+    ngx_centrifugo_frame_release(frame);
+
+    if (!client->dispatching) {
+        ngx_centrifugo_delivery_send(client);
+    }
+}
+
+
 u_char *
 ngx_centrifugo_client_id(ngx_centrifugo_client_t *client, u_char *p)
 {
-    ngx_uint_t  i;
-
-    for (i = 0; i < sizeof(client->id); i++) {
-        if (i == 4 || i == 6 || i == 8 || i == 10) {
-            *p++ = '-';
-        }
-
-        p = ngx_hex_dump(p, &client->id[i], 1);
-    }
-
-    return p;
+    return ngx_centrifugo_id_print(p, client->id);
 }
 
 

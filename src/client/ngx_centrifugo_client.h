@@ -57,6 +57,7 @@ typedef enum {
     NGX_CENTRIFUGO_DUE_PING,
     NGX_CENTRIFUGO_DUE_PONG,
     NGX_CENTRIFUGO_DUE_EXPIRE,
+    NGX_CENTRIFUGO_DUE_SUBSCRIPTION,    /* the first that expires */
     NGX_CENTRIFUGO_DUE_DRAIN,
     NGX_CENTRIFUGO_DUE_WRITE,           /* no progress of a write */
     NGX_CENTRIFUGO_DUE_END,             /* the peer's part of the close */
@@ -66,6 +67,7 @@ typedef enum {
 /* connected clients of this worker that have the same user id */
 typedef struct {
     ngx_str_node_t                     name;
+    ngx_queue_t                        link;    /* of all users */
     ngx_queue_t                        clients;
     uint32_t                           count;
 } ngx_centrifugo_user_t;
@@ -80,6 +82,7 @@ struct ngx_centrifugo_client_s {
     ngx_queue_t                        dirty;   /* next NULL: is not */
     ngx_queue_t                        in_user; /* next NULL: is not */
     ngx_centrifugo_user_t             *user_node;
+    ngx_centrifugo_user_t             *address;     /* NULL: not counted */
     ngx_queue_t                        subscriptions;
     ngx_centrifugo_wheel_node_t        timer;
     ngx_msec_t                         due[NGX_CENTRIFUGO_DUE_N];
@@ -111,19 +114,48 @@ struct ngx_centrifugo_client_s {
     u_char                             id[16];
     ngx_centrifugo_client_state_e      state:8;
 
+    unsigned                           identified:1;    /* by NGINX */
     unsigned                           waiting:1;   /* a command is */
     unsigned                           dispatching:1;
-    unsigned                           was_recovering:1;    /* of it */
     unsigned                           pinged:1;    /* a pong is due */
 };
 
+/* what few subscriptions have */
+typedef struct {
+    int64_t                            expire_at;   /* unix seconds, 0: never */
+    ngx_str_t                          info;    /* chan_info, behind this */
+} ngx_centrifugo_subscription_extra_t;
+
+/* each takes memory per client and channel: keep it small */
 typedef struct {
     ngx_queue_t                        in_channel;
     ngx_queue_t                        in_client;
     ngx_centrifugo_channel_t          *channel;
     ngx_centrifugo_client_t           *client;
     uint64_t                           pos;     /* where it begins */
+    ngx_centrifugo_subscription_extra_t  *extra;    /* NULL: none */
+
+    unsigned                           pending:1;   /* not answered yet,
+                                                       nothing is delivered */
+    unsigned                           server_side:1;
+    unsigned                           token:1;     /* of a connection token */
+    unsigned                           present:1;   /* in presence */
+    unsigned                           announced:1; /* its end is a leave */
+    unsigned                           push:1;      /* gets joins, leaves */
 } ngx_centrifugo_subscription_t;
+
+/* what a client may have: the outcome of options, a token or the API */
+typedef struct {
+    ngx_str_t                          channel;
+    ngx_str_t                          info;    /* raw JSON, len 0: none */
+    ngx_str_t                          data;    /* for the reply, the same */
+    int64_t                            expire_at;
+    unsigned                           server_side:1;
+    unsigned                           token:1;
+    unsigned                           presence:1;
+    unsigned                           join_leave:1;
+    unsigned                           push:1;
+} ngx_centrifugo_grant_t;
 
 /* why a session ends; clients know it by its number */
 typedef struct {
@@ -135,13 +167,21 @@ typedef struct {
 extern const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_shutdown;
 extern const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_internal;
 extern const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_expired;
+extern const ngx_centrifugo_disconnect_t
+    ngx_centrifugo_disconnect_sub_expired;
 extern const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_slow;
 extern const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_write;
+extern const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_state;
 extern const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_no_pong;
 extern const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_token;
 extern const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_request;
 extern const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_stale;
+extern const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_forced;
+extern const ngx_centrifugo_disconnect_t
+    ngx_centrifugo_disconnect_connections;
+extern const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_channels;
 extern const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_protocol;
+extern const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_denied;
 extern const ngx_centrifugo_disconnect_t
     ngx_centrifugo_disconnect_unavailable;
 
@@ -278,18 +318,169 @@ void ngx_centrifugo_client_unsubscribe(ngx_centrifugo_client_t *client,
 void ngx_centrifugo_client_publish(ngx_centrifugo_client_t *client,
     ngx_centrifugo_command_t *cmd);
 
-/* Ends all subscriptions. */
-void ngx_centrifugo_client_unsubscribe_all(ngx_centrifugo_client_t *client);
+void ngx_centrifugo_client_sub_refresh(ngx_centrifugo_client_t *client,
+    ngx_centrifugo_command_t *cmd);
+void ngx_centrifugo_client_presence(ngx_centrifugo_client_t *client,
+    ngx_centrifugo_command_t *cmd);
+
+/*
+ * The identity that NGINX gives a client before its connect; user may be
+ * empty.  Also replaces both later.  NGX_OK or NGX_ERROR (no memory).
+ */
+ngx_int_t ngx_centrifugo_client_identity(ngx_centrifugo_client_t *client,
+    const ngx_str_t *user, const ngx_str_t *info);
+
+/* Sets when the connection expires (0: never); returns the seconds left. */
+uint32_t ngx_centrifugo_client_expire(ngx_centrifugo_client_t *client,
+    int64_t expire_at);
+
+/* seconds from now until then */
+#define ngx_centrifugo_ttl(expire_at)                                        \
+    ((uint32_t) ngx_min((expire_at) - ngx_time(), NGX_MAX_UINT32_VALUE))
+
+/*
+ * A push: begin gives a buffer for it, end sends it behind what the client has
+ * been answered already.
+ */
+ngx_centrifugo_buf_t *ngx_centrifugo_client_push_begin(
+    ngx_centrifugo_client_t *client);
+void ngx_centrifugo_client_push_end(ngx_centrifugo_client_t *client,
+    ngx_centrifugo_buf_t *b);
+
+
+/* src/client/ngx_centrifugo_user.c */
+
+/*
+ * Enters the client under its user id; with `limit` (0: none) NGX_DECLINED
+ * when that many of all workers have it.  NGX_OK; NGX_ERROR: no memory, or
+ * the zone is full.  leave: does nothing when it is not entered.
+ */
+ngx_int_t ngx_centrifugo_user_enter(ngx_centrifugo_client_t *client,
+    ngx_uint_t limit);
+void ngx_centrifugo_user_leave(ngx_centrifugo_client_t *client);
+
+/*
+ * The same for the binary address of a connection, which is counted from its
+ * handshake on.
+ */
+ngx_int_t ngx_centrifugo_address_enter(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_str_t *address, ngx_uint_t limit,
+    ngx_centrifugo_user_t **entered);
+void ngx_centrifugo_address_leave(ngx_centrifugo_hub_conf_t *hcf,
+    ngx_centrifugo_user_t *entered);
+
+/*
+ * Puts users and addresses back into wiped shards, a part of them in each
+ * call.  NGX_OK: all are; NGX_AGAIN: call again; NGX_ERROR: no room, all has to
+ * be begun again.
+ */
+ngx_int_t ngx_centrifugo_user_resync(ngx_centrifugo_hub_conf_t *hcf);
+
+/* Frees the tables, when the worker exits. */
+void ngx_centrifugo_user_exit(ngx_centrifugo_hub_conf_t *hcf);
+
+
+/* src/client/ngx_centrifugo_permission.c */
+
+/*
+ * What a client may do with a channel, by options alone (tokens come before
+ * them).  NULL: allowed; else the error, and in *why a reason for the log.
+ */
+const ngx_centrifugo_error_t *ngx_centrifugo_permission_name(
+    ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *channel,
+    ngx_centrifugo_channel_options_t **options, const char **why);
+const ngx_centrifugo_error_t *ngx_centrifugo_permission_subscribe(
+    ngx_centrifugo_client_t *client, const ngx_str_t *channel,
+    ngx_centrifugo_channel_options_t *options, const char **why);
+const ngx_centrifugo_error_t *ngx_centrifugo_permission_publish(
+    ngx_centrifugo_client_t *client, const ngx_str_t *channel,
+    ngx_centrifugo_channel_options_t *options, const char **why);
+
+/* `subscribed`: it counts as a subscriber of the channel */
+const ngx_centrifugo_error_t *ngx_centrifugo_permission_presence(
+    ngx_centrifugo_client_t *client,
+    ngx_centrifugo_channel_options_t *options, ngx_uint_t subscribed,
+    const char **why);
+
+/*
+ * The one check of data that is to be published: publication_max_size, and
+ * publication_data_format of the channel's options.  NGX_OK or NGX_DECLINED
+ * (error 107).
+ */
+ngx_int_t ngx_centrifugo_publication_check(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_centrifugo_channel_options_t *options, const ngx_str_t *data,
+    ngx_uint_t json);
+
+/* A grant by the options of the channel and what overrides them. */
+void ngx_centrifugo_grant_options(ngx_centrifugo_grant_t *grant,
+    const ngx_centrifugo_channel_options_t *options,
+    const ngx_centrifugo_override_t *override);
+
+
+/* src/client/ngx_centrifugo_subscription.c */
+
+/* a subscription on its way */
+typedef struct ngx_centrifugo_subscribing_s  ngx_centrifugo_subscribing_t;
+
+struct ngx_centrifugo_subscribing_s {
+    uint64_t                           client;  /* handle */
+    u_char                             id[16];  /* of the client */
+    ngx_centrifugo_hub_conf_t         *hcf;
+    ngx_centrifugo_grant_t             grant;   /* its strings are copies */
+
+    /*
+     * Called once; `sub` waits for sub->pending = 0.  `client` is NULL when it
+     * is gone or closed.  `err` says why there is no subscription.  Frees
+     * nothing: that is done after it.
+     */
+    void                             (*done)(
+                                         ngx_centrifugo_subscribing_t *op,
+                                         ngx_centrifugo_client_t *client,
+                                         ngx_centrifugo_subscription_t *sub,
+                                         const ngx_centrifugo_error_t *err,
+                                         const char *why);
+    void                              *data;
+
+    /* of the command */
+    unsigned                           join_leave:1;
+    unsigned                           recover:1;
+    unsigned                           filter:1;
+};
+
+/*
+ * create: NULL: no memory.  start: frees it in the end.
+ */
+ngx_centrifugo_subscribing_t *ngx_centrifugo_subscribing_create(
+    ngx_centrifugo_client_t *client, const ngx_centrifugo_grant_t *grant);
+void ngx_centrifugo_subscribing_start(ngx_centrifugo_subscribing_t *op);
 
 ngx_centrifugo_subscription_t *ngx_centrifugo_client_subscription(
     ngx_centrifugo_client_t *client, const ngx_str_t *channel);
 
+/* Ends a subscription, or all; nothing is pushed to the client. */
+void ngx_centrifugo_subscription_end(ngx_centrifugo_subscription_t *sub);
+void ngx_centrifugo_client_unsubscribe_all(ngx_centrifugo_client_t *client);
+
+/* Ends it and tells the client by a push. */
+void ngx_centrifugo_subscription_revoke(ngx_centrifugo_subscription_t *sub,
+    ngx_uint_t code, const ngx_str_t *reason);
+
 /*
- * The one check of data that is to be published: the rule of the channel's
- * publication_data_format.  NGX_OK or NGX_DECLINED (error 107).
+ * Replaces expiry and info, also in presence.  NGX_ERROR: no memory.
  */
-ngx_int_t ngx_centrifugo_publication_check(ngx_centrifugo_hub_conf_t *hcf,
-    const ngx_str_t *data);
+ngx_int_t ngx_centrifugo_subscription_renew(
+    ngx_centrifugo_subscription_t *sub, int64_t expire_at,
+    const ngx_str_t *info);
+
+/* Ends those that have expired, and sets the client's timer for the next. */
+void ngx_centrifugo_subscription_expire(ngx_centrifugo_client_t *client);
+
+/*
+ * Enters the presence of all subscriptions of the client again: its info has
+ * changed.  channel: of all clients of a channel, after a wipe.
+ */
+void ngx_centrifugo_presence_renew(ngx_centrifugo_client_t *client);
+void ngx_centrifugo_presence_restore(ngx_centrifugo_channel_t *channel);
 
 
 #endif /* _NGX_CENTRIFUGO_CLIENT_H_INCLUDED_ */

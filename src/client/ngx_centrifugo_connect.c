@@ -1,86 +1,170 @@
 /*
- * Commands connect and refresh: who the client is, and for how long.
+ * The command connect: who the client is, and what it is subscribed to from
+ * the start.
  */
 
 #include "ngx_centrifugo_client.h"
+#include "ngx_centrifugo_order.h"
 #include "ngx_centrifugo_timer.h"
 #include "ngx_centrifugo_worker.h"
+#include "../core/ngx_centrifugo_text.h"
 
 
 #define CONNECT_TTL_MAX  31536000       /* a year, seconds */
+#define CONNECT_ARENA    1024
 
 
-typedef void (*connect_verified_pt)(uint64_t handle,
-    ngx_centrifugo_token_rc_e rc, ngx_centrifugo_token_t *token);
+/* a connect under way; channels are wished for by the client */
+typedef struct {
+    uint64_t                        client;     /* handle */
+    ngx_centrifugo_hub_conf_t      *hcf;
+    ngx_centrifugo_arena_t          arena;
+    ngx_str_t                      *wishes;
+    ngx_uint_t                      nwishes;
+    uint32_t                        ttl;
+    ngx_uint_t                      n;
+    ngx_uint_t                      done;
+    ngx_centrifugo_grant_t         *grants;
+    unsigned                        running:1;  /* connect_next() is */
+    unsigned                        answered:1; /* a subscription */
+    unsigned                        failed:1;
+} connecting_t;
 
 
-static void connect_check(ngx_centrifugo_client_t *client,
-    ngx_centrifugo_command_t *cmd, connect_verified_pt handler);
+static connecting_t *connect_create(ngx_centrifugo_client_t *client,
+    const ngx_centrifugo_command_sub_t *wishes);
 static void connect_verified(uint64_t handle, ngx_centrifugo_token_rc_e rc,
     ngx_centrifugo_token_t *token);
-static void connect_verdict(ngx_centrifugo_client_t *client,
+static ngx_int_t connect_verdict(ngx_centrifugo_client_t *client,
     ngx_centrifugo_token_rc_e rc, ngx_centrifugo_token_t *token);
-static void refresh_verified(uint64_t handle, ngx_centrifugo_token_rc_e rc,
-    ngx_centrifugo_token_t *token);
-static void refresh_verdict(ngx_centrifugo_client_t *client,
-    ngx_centrifugo_token_rc_e rc, ngx_centrifugo_token_t *token);
-static ngx_int_t connect_identity(ngx_centrifugo_client_t *client,
-    const ngx_str_t *user, const ngx_str_t *info);
-static uint32_t connect_expire(ngx_centrifugo_client_t *client,
-    int64_t expire_at);
-static void connect_accepted(ngx_centrifugo_client_t *client, uint32_t id,
-    uint32_t ttl);
+static void connect_begin(connecting_t *cn, ngx_centrifugo_client_t *client,
+    const ngx_centrifugo_token_t *token);
+static ngx_int_t connect_grants(ngx_centrifugo_client_t *client,
+    connecting_t *cn, const ngx_centrifugo_token_t *token);
+static ngx_int_t connect_personal(ngx_centrifugo_client_t *client,
+    connecting_t *cn);
+static ngx_int_t connect_wish(ngx_centrifugo_client_t *client,
+    connecting_t *cn, const ngx_str_t *channel);
+static ngx_centrifugo_grant_t *connect_find(connecting_t *cn,
+    const ngx_str_t *channel);
+static ngx_centrifugo_grant_t *connect_grant(connecting_t *cn,
+    const ngx_str_t *channel);
+static ngx_int_t connect_copy(connecting_t *cn, ngx_str_t *dst,
+    const ngx_str_t *src);
+static ngx_int_t connect_enter(ngx_centrifugo_client_t *client,
+    const ngx_centrifugo_token_t *token, uint32_t *ttl);
+static void connect_single(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
+    ngx_centrifugo_engine_result_t *result);
+static void connect_single_told(uint64_t handle,
+    ngx_centrifugo_engine_rc_e rc, ngx_centrifugo_engine_result_t *result);
+static void connect_next(connecting_t *cn);
+static void connect_subscribed(ngx_centrifugo_subscribing_t *op,
+    ngx_centrifugo_client_t *client, ngx_centrifugo_subscription_t *sub,
+    const ngx_centrifugo_error_t *err, const char *why);
+static void connect_accepted(ngx_centrifugo_client_t *client,
+    connecting_t *cn);
+static void connect_failed(ngx_centrifugo_client_t *client,
+    const ngx_centrifugo_error_t *err, const ngx_str_t *channel,
+    const char *why);
+static void connect_free(connecting_t *cn);
 
 
 void
 ngx_centrifugo_client_connect(ngx_centrifugo_client_t *client,
     ngx_centrifugo_command_t *cmd)
 {
+    connecting_t               *cn;
+    ngx_centrifugo_verified_t   done;
+    ngx_centrifugo_verifier_t  *verifier;
+
     if (client->state != NGX_CENTRIFUGO_CLIENT_NEW) {
         ngx_centrifugo_client_close(client, &ngx_centrifugo_disconnect_request,
                                     "a second connect");
         return;
     }
 
-    if (cmd->token.len == 0) {
-
-        if (!client->hcf->anonymous && !client->hcf->client_insecure) {
-            ngx_centrifugo_client_close(client,
-                                        &ngx_centrifugo_disconnect_request,
-                                        "no token");
-            return;
-        }
-
-        connect_accepted(client, cmd->id, 0);
+    if (cmd->token.len == 0 && !client->identified && !client->hcf->anonymous
+        && !client->hcf->client_insecure)
+    {
+        ngx_centrifugo_client_close(client, &ngx_centrifugo_disconnect_request,
+                                    "no token");
         return;
     }
-
-    connect_check(client, cmd, connect_verified);
-}
-
-
-/*
- * Has the token of a command verified; whoever is asked may answer later.
- */
-
-static void
-connect_check(ngx_centrifugo_client_t *client, ngx_centrifugo_command_t *cmd,
-    connect_verified_pt handler)
-{
-    ngx_centrifugo_verified_t   done;
-    ngx_centrifugo_verifier_t  *verifier;
 
     if (ngx_centrifugo_client_begin(client, cmd) != NGX_OK) {
         return;
     }
 
-    done.handler = handler;
-    done.handle = client->handle;
+    cn = connect_create(client, cmd->subs);
+    if (cn == NULL) {
+        connect_failed(client, &ngx_centrifugo_error_internal, NULL,
+                       "no memory");
+        return;
+    }
+
+    if (cmd->token.len == 0) {
+        connect_begin(cn, client, NULL);
+        return;
+    }
+
+    done.handler = connect_verified;
+    done.handle = (uint64_t) (uintptr_t) cn;
 
     verifier = &client->hcf->verifier;
     verifier->check(verifier, NGX_CENTRIFUGO_TOKEN_CONNECTION,
-                    ngx_centrifugo_client_arena(), &cmd->token,
-                    &done);
+                    ngx_centrifugo_client_arena(), &cmd->token, &done);
+}
+
+
+/*
+ * What is wished for is copied: a token may be verified later.
+ */
+
+static connecting_t *
+connect_create(ngx_centrifugo_client_t *client,
+    const ngx_centrifugo_command_sub_t *wishes)
+{
+    ngx_uint_t                           n;
+    connecting_t                        *cn;
+    const ngx_centrifugo_command_sub_t  *wish;
+
+    cn = malloc(sizeof(connecting_t));
+    if (cn == NULL) {
+        return NULL;
+    }
+
+    ngx_memzero(cn, sizeof(connecting_t));
+    ngx_centrifugo_arena_init(&cn->arena, CONNECT_ARENA);
+
+    cn->client = client->handle;
+    cn->hcf = client->hcf;
+
+    n = 0;
+
+    for (wish = wishes; wish; wish = wish->next) {
+        n++;
+    }
+
+    if (n == 0) {
+        return cn;
+    }
+
+    cn->wishes = ngx_centrifugo_arena_alloc(&cn->arena, n * sizeof(ngx_str_t));
+    if (cn->wishes == NULL) {
+        connect_free(cn);
+        return NULL;
+    }
+
+    for (wish = wishes; wish; wish = wish->next) {
+        if (connect_copy(cn, &cn->wishes[cn->nwishes++], &wish->channel)
+            != NGX_OK)
+        {
+            connect_free(cn);
+            return NULL;
+        }
+    }
+
+    return cn;
 }
 
 
@@ -88,23 +172,31 @@ static void
 connect_verified(uint64_t handle, ngx_centrifugo_token_rc_e rc,
     ngx_centrifugo_token_t *token)
 {
+    connecting_t             *cn;
     ngx_centrifugo_client_t  *client;
 
-    client = ngx_centrifugo_client_pending(handle);
+    cn = (connecting_t *) (uintptr_t) handle;
+    client = ngx_centrifugo_client_pending(cn->client);
 
-    if (client) {
-        connect_verdict(client, rc, token);
-        ngx_centrifugo_client_answered(client);
+    if (client == NULL || connect_verdict(client, rc, token) != NGX_OK) {
+        connect_free(cn);
+        return;
     }
+
+    connect_begin(cn, client, token);
 }
 
 
-static void
+/*
+ * Whether the token lets the client in, and who it is then.  NGX_ERROR: it
+ * was told why not.
+ */
+
+static ngx_int_t
 connect_verdict(ngx_centrifugo_client_t *client,
     ngx_centrifugo_token_rc_e rc, ngx_centrifugo_token_t *token)
 {
-    uint32_t   ttl;
-    ngx_str_t  none = ngx_null_string;
+    ngx_str_t  *info;
 
     switch (rc) {
 
@@ -112,59 +204,574 @@ connect_verdict(ngx_centrifugo_client_t *client,
         break;
 
     case NGX_CENTRIFUGO_TOKEN_EXPIRED:
-        ngx_centrifugo_client_error(client, client->command_id,
-                                    NGX_CENTRIFUGO_CMD_CONNECT,
-                                    &ngx_centrifugo_error_token_expired,
-                                    &none, token->reason);
-        return;
+        connect_failed(client, &ngx_centrifugo_error_token_expired, NULL,
+                       token->reason);
+        return NGX_ERROR;
+
+    case NGX_CENTRIFUGO_TOKEN_CHANNEL:
+        connect_failed(client, &ngx_centrifugo_error_channel, NULL,
+                       token->reason);
+        return NGX_ERROR;
 
     case NGX_CENTRIFUGO_TOKEN_INVALID:
         ngx_centrifugo_client_close(client, &ngx_centrifugo_disconnect_token,
                                     token->reason);
-        return;
+        return NGX_ERROR;
 
     default:
-        ngx_centrifugo_client_error(client, client->command_id,
-                                    NGX_CENTRIFUGO_CMD_CONNECT,
-                                    &ngx_centrifugo_error_internal, &none,
-                                    token->reason);
-        return;
+        connect_failed(client, &ngx_centrifugo_error_internal, NULL,
+                       token->reason);
+        return NGX_ERROR;
+    }
+
+    if (token->user.len == 0 && client->hcf->no_anonymous_tokens) {
+        ngx_centrifugo_client_close(client, &ngx_centrifugo_disconnect_denied,
+                                    "a token without a user");
+        return NGX_ERROR;
+    }
+
+    /* a token does not change who NGINX says it is */
+
+    if (client->identified
+        && (token->user.len != client->user.len
+            || ngx_memcmp(token->user.data, client->user.data,
+                          client->user.len)
+               != 0))
+    {
+        ngx_centrifugo_client_close(client, &ngx_centrifugo_disconnect_token,
+                                    "a token of another user than NGINX "
+                                    "found");
+        return NGX_ERROR;
+    }
+
+    if (token->user.len > NGX_CENTRIFUGO_NAME_MAX) {
+        ngx_centrifugo_client_close(client, &ngx_centrifugo_disconnect_token,
+                                    "its user id is longer than 1024 bytes");
+        return NGX_ERROR;
+    }
+
+    info = token->info.len ? &token->info : &client->info;
+
+    if (ngx_centrifugo_client_identity(client, &token->user, info) != NGX_OK) {
+        ngx_centrifugo_client_close(client,
+                                    &ngx_centrifugo_disconnect_internal,
+                                    "no memory for its user");
+        return NGX_ERROR;
     }
 
     if (client->hcf->client_insecure) {
         token->expire_at = 0;
     }
 
-    if (token->expire_at && token->expire_at <= ngx_time()) {
-        ngx_centrifugo_client_error(client, client->command_id,
-                                    NGX_CENTRIFUGO_CMD_CONNECT,
-                                    &ngx_centrifugo_error_expired, &none,
-                                    "expire_at of its token is in the past");
+    return NGX_OK;
+}
+
+
+/*
+ * Who it is, is known.  `token` is NULL when none was given.
+ */
+
+static void
+connect_begin(connecting_t *cn, ngx_centrifugo_client_t *client,
+    const ngx_centrifugo_token_t *token)
+{
+    ngx_centrifugo_completion_t  done;
+
+    if (connect_grants(client, cn, token) != NGX_OK
+        || connect_enter(client, token, &cn->ttl) != NGX_OK)
+    {
+        connect_free(cn);
         return;
     }
 
-    if (connect_identity(client, &token->user, &token->info) != NGX_OK) {
+    if (client->hcf->single_connection && client->user.len) {
+
+        /* the personal channel is the first */
+
+        done.handler = connect_single;
+        done.handle = (uint64_t) (uintptr_t) cn;
+
+        ngx_centrifugo_engine(cn->hcf)->presence_stats(cn->hcf,
+                                                       &cn->grants[0].channel,
+                                                       &done);
+        return;
+    }
+
+    connect_next(cn);
+}
+
+
+/*
+ * The list of server-side subscriptions.  NGX_ERROR: the client was told.
+ */
+
+static ngx_int_t
+connect_grants(ngx_centrifugo_client_t *client, connecting_t *cn,
+    const ngx_centrifugo_token_t *token)
+{
+    ngx_int_t                          rc;
+    ngx_uint_t                         i, n;
+    ngx_centrifugo_grant_t            *grant;
+    const ngx_centrifugo_token_sub_t  *sub;
+
+    n = cn->nwishes + (token ? token->nsubs : 0)
+        + (client->hcf->personal && client->user.len);
+
+    if (n == 0) {
+        return NGX_OK;
+    }
+
+    cn->grants = ngx_centrifugo_arena_alloc(&cn->arena,
+                                          n * sizeof(ngx_centrifugo_grant_t));
+    if (cn->grants == NULL) {
+        goto failed;
+    }
+
+    if (client->hcf->personal && client->user.len
+        && connect_personal(client, cn) != NGX_OK)
+    {
+        goto failed;
+    }
+
+    for (sub = token ? token->subs : NULL; sub; sub = sub->next) {
+
+        grant = connect_grant(cn, &sub->channel);
+        if (grant == NULL) {
+            goto failed;
+        }
+
+        grant->token = 1;
+
+        ngx_centrifugo_grant_options(grant,
+                      ngx_centrifugo_conf_channel(cn->hcf, &grant->channel),
+                      &sub->override);
+
+        if (connect_copy(cn, &grant->info, &sub->info) != NGX_OK
+            || connect_copy(cn, &grant->data, &sub->data) != NGX_OK)
+        {
+            goto failed;
+        }
+
+        if (cn->n > cn->hcf->channel_limit) {
+            goto limited;
+        }
+    }
+
+    for (i = 0; i < cn->nwishes; i++) {
+
+        rc = connect_wish(client, cn, &cn->wishes[i]);
+
+        if (rc == NGX_ABORT) {
+            return NGX_ERROR;
+        }
+
+        if (rc != NGX_OK) {
+            goto failed;
+        }
+
+        if (cn->n > cn->hcf->channel_limit) {
+            goto limited;
+        }
+    }
+
+    return NGX_OK;
+
+limited:
+
+    ngx_centrifugo_client_close(client, &ngx_centrifugo_disconnect_channels,
+                                "more server-side subscriptions than "
+                                "channel_limit");
+    return NGX_ERROR;
+
+failed:
+
+    connect_failed(client, &ngx_centrifugo_error_internal, NULL, "no memory");
+
+    return NGX_ERROR;
+}
+
+
+static ngx_int_t
+connect_personal(ngx_centrifugo_client_t *client, connecting_t *cn)
+{
+    u_char                     *p;
+    ngx_str_t                   channel;
+    ngx_centrifugo_grant_t     *grant;
+    ngx_centrifugo_hub_conf_t  *hcf;
+
+    hcf = cn->hcf;
+
+    p = ngx_centrifugo_arena_alloc(&cn->arena, hcf->personal_namespace.len + 2
+                                               + client->user.len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    channel.data = p;
+
+    if (hcf->personal_namespace.len) {
+        p = ngx_cpymem(p, hcf->personal_namespace.data,
+                       hcf->personal_namespace.len);
+        *p++ = (u_char) hcf->syntax.namespace_boundary;
+    }
+
+    *p++ = (u_char) hcf->syntax.user_boundary;
+    p = ngx_cpymem(p, client->user.data, client->user.len);
+    channel.len = p - channel.data;
+
+    grant = connect_grant(cn, &channel);
+    if (grant == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_centrifugo_grant_options(grant,
+                                 ngx_centrifugo_conf_channel(hcf, &channel),
+                                 NULL);
+
+    return NGX_OK;
+}
+
+
+/*
+ * A channel that the client wishes for: taken when it may subscribe to it
+ * anyway, else passed over.  NGX_ABORT: the client was closed.
+ */
+
+static ngx_int_t
+connect_wish(ngx_centrifugo_client_t *client, connecting_t *cn,
+    const ngx_str_t *channel)
+{
+    const char                        *why;
+    ngx_centrifugo_grant_t            *grant;
+    const ngx_centrifugo_error_t      *err;
+    ngx_centrifugo_channel_options_t  *options;
+
+    err = ngx_centrifugo_permission_name(cn->hcf, channel, &options, &why);
+
+    if (options == NULL) {
+        ngx_centrifugo_client_close(client, &ngx_centrifugo_disconnect_request,
+                                    "connect asks for a channel of an "
+                                    "unknown namespace");
+        return NGX_ABORT;
+    }
+
+    if (channel->len == 0 || channel->len > cn->hcf->channel_max_length
+        || err || connect_find(cn, channel)
+        || ngx_centrifugo_permission_subscribe(client, channel, options, &why))
+    {
+        return NGX_OK;
+    }
+
+    grant = connect_grant(cn, channel);
+    if (grant == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_centrifugo_grant_options(grant, options, NULL);
+
+    return NGX_OK;
+}
+
+
+static ngx_centrifugo_grant_t *
+connect_find(connecting_t *cn, const ngx_str_t *channel)
+{
+    ngx_uint_t               i;
+    ngx_centrifugo_grant_t  *grant;
+
+    for (i = 0; i < cn->n; i++) {
+        grant = &cn->grants[i];
+
+        if (grant->channel.len == channel->len
+            && ngx_memcmp(grant->channel.data, channel->data, channel->len)
+               == 0)
+        {
+            return grant;
+        }
+    }
+
+    return NULL;
+}
+
+
+/*
+ * The place of a channel in the list, found or made.
+ */
+
+static ngx_centrifugo_grant_t *
+connect_grant(connecting_t *cn, const ngx_str_t *channel)
+{
+    ngx_centrifugo_grant_t  *grant;
+
+    grant = connect_find(cn, channel);
+
+    if (grant) {
+        return grant;
+    }
+
+    grant = &cn->grants[cn->n];
+    ngx_memzero(grant, sizeof(ngx_centrifugo_grant_t));
+    grant->server_side = 1;
+
+    if (connect_copy(cn, &grant->channel, channel) != NGX_OK) {
+        return NULL;
+    }
+
+    cn->n++;
+
+    return grant;
+}
+
+
+static ngx_int_t
+connect_copy(connecting_t *cn, ngx_str_t *dst, const ngx_str_t *src)
+{
+    dst->len = src->len;
+
+    if (src->len) {
+        dst->data = ngx_centrifugo_arena_alloc(&cn->arena, src->len);
+        if (dst->data == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_memcpy(dst->data, src->data, src->len);
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * The limit of the user's connections, and the expiry.  NGX_ERROR: the client
+ * was told.
+ */
+
+static ngx_int_t
+connect_enter(ngx_centrifugo_client_t *client,
+    const ngx_centrifugo_token_t *token, uint32_t *ttl)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_centrifugo_user_enter(client,
+                                   client->user.len
+                                   ? client->hcf->user_connection_limit : 0);
+    if (rc == NGX_DECLINED) {
+        ngx_centrifugo_client_close(client,
+                                    &ngx_centrifugo_disconnect_connections,
+                                    "user_connection_limit is reached");
+        return NGX_ERROR;
+    }
+
+    if (rc != NGX_OK) {
+        connect_failed(client, &ngx_centrifugo_error_internal, NULL,
+                       "the zone is full or no memory is left");
+        return NGX_ERROR;
+    }
+
+    if (token == NULL || token->expire_at == 0) {
+        return NGX_OK;
+    }
+
+    if (token->expire_at <= ngx_time()) {
+        connect_failed(client, &ngx_centrifugo_error_expired, NULL,
+                       "expire_at of its token is in the past");
+        return NGX_ERROR;
+    }
+
+    *ttl = ngx_centrifugo_client_expire(client, token->expire_at);
+
+    return NGX_OK;
+}
+
+
+/*
+ * Only one connection of a user may be: the new one stays.
+ */
+
+static void
+connect_single(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
+    ngx_centrifugo_engine_result_t *result)
+{
+    u_char                        uuid[NGX_CENTRIFUGO_ID_LEN];
+    ngx_str_t                     id;
+    connecting_t                 *cn;
+    ngx_centrifugo_order_t        order;
+    ngx_centrifugo_client_t      *client;
+    ngx_centrifugo_completion_t   done;
+
+    cn = (connecting_t *) (uintptr_t) handle;
+    client = ngx_centrifugo_client_pending(cn->client);
+
+    if (client == NULL) {
+        connect_free(cn);
+        return;
+    }
+
+    if (rc != NGX_CENTRIFUGO_ENGINE_OK) {
         ngx_centrifugo_client_close(client,
                                     &ngx_centrifugo_disconnect_internal,
-                                    "no memory for its user");
+                                    "presence of its personal channel is not "
+                                    "available");
+        connect_free(cn);
         return;
     }
 
-    ttl = connect_expire(client, token->expire_at);
+    if (result->num_clients == 0) {
+        connect_next(cn);
+        return;
+    }
 
-    connect_accepted(client, client->command_id, ttl);
+    id.data = uuid;
+    id.len = ngx_centrifugo_client_id(client, uuid) - uuid;
+
+    ngx_memzero(&order, sizeof(ngx_centrifugo_order_t));
+
+    order.kind = NGX_CENTRIFUGO_ORDER_DISCONNECT;
+    order.user = client->user;
+    order.code = ngx_centrifugo_disconnect_connections.code;
+    order.reason = ngx_centrifugo_disconnect_connections.reason;
+    order.whitelist = &id;
+    order.nwhitelist = 1;
+
+    done.handler = connect_single_told;
+    done.handle = handle;
+
+    ngx_centrifugo_order_send(cn->hcf, &order, &done);
 }
 
 
 static void
-connect_accepted(ngx_centrifugo_client_t *client, uint32_t id, uint32_t ttl)
+connect_single_told(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
+    ngx_centrifugo_engine_result_t *result)
+{
+    connecting_t             *cn;
+    ngx_centrifugo_client_t  *client;
+
+    cn = (connecting_t *) (uintptr_t) handle;
+    client = ngx_centrifugo_client_pending(cn->client);
+
+    if (client == NULL) {
+        connect_free(cn);
+        return;
+    }
+
+    if (rc != NGX_CENTRIFUGO_ENGINE_OK) {
+        ngx_centrifugo_client_close(client,
+                                    &ngx_centrifugo_disconnect_internal,
+                                    "other connections of the user can't be "
+                                    "told to end");
+        connect_free(cn);
+        return;
+    }
+
+    connect_next(cn);
+}
+
+
+/*
+ * Subscribes to one after the other, and goes on when a late one is there.
+ */
+
+static void
+connect_next(connecting_t *cn)
+{
+    ngx_centrifugo_client_t       *client;
+    ngx_centrifugo_subscribing_t  *op;
+
+    cn->running = 1;
+
+    for ( ;; ) {
+        client = ngx_centrifugo_client_pending(cn->client);
+
+        if (client == NULL || cn->failed) {
+            break;
+        }
+
+        if (cn->done == cn->n) {
+            connect_accepted(client, cn);
+            break;
+        }
+
+        op = ngx_centrifugo_subscribing_create(client, &cn->grants[cn->done]);
+        if (op == NULL) {
+            connect_failed(client, &ngx_centrifugo_error_internal, NULL,
+                           "no memory");
+            break;
+        }
+
+        op->done = connect_subscribed;
+        op->data = cn;
+        cn->answered = 0;
+
+        ngx_centrifugo_subscribing_start(op);
+
+        if (!cn->answered) {
+            cn->running = 0;
+            return;
+        }
+    }
+
+    connect_free(cn);
+}
+
+
+static void
+connect_subscribed(ngx_centrifugo_subscribing_t *op,
+    ngx_centrifugo_client_t *client, ngx_centrifugo_subscription_t *sub,
+    const ngx_centrifugo_error_t *err, const char *why)
+{
+    connecting_t  *cn;
+
+    cn = op->data;
+    cn->answered = 1;
+    cn->done++;
+
+    if (client && err) {
+        cn->failed = 1;
+        connect_failed(client, err, &op->grant.channel, why);
+    }
+
+    if (!cn->running) {
+        connect_next(cn);
+    }
+}
+
+
+static void
+connect_accepted(ngx_centrifugo_client_t *client, connecting_t *cn)
 {
     u_char                           uuid[NGX_CENTRIFUGO_ID_LEN];
+    ngx_uint_t                       i;
     ngx_msec_t                       interval;
+    ngx_queue_t                     *q;
     ngx_centrifugo_hub_conf_t       *hcf;
+    ngx_centrifugo_connect_sub_t    *subs;
+    ngx_centrifugo_subscription_t   *sub;
     ngx_centrifugo_connect_result_t  result;
 
     hcf = client->hcf;
+
+    ngx_memzero(&result, sizeof(ngx_centrifugo_connect_result_t));
+
+    if (cn->n) {
+        subs = ngx_centrifugo_arena_alloc(&cn->arena,
+                              cn->n * sizeof(ngx_centrifugo_connect_sub_t));
+        if (subs == NULL) {
+            connect_failed(client, &ngx_centrifugo_error_internal, NULL,
+                           "no memory");
+            return;
+        }
+
+        ngx_memzero(subs, cn->n * sizeof(ngx_centrifugo_connect_sub_t));
+
+        for (i = 0; i < cn->n; i++) {
+            subs[i].channel = cn->grants[i].channel;
+            subs[i].result.data = cn->grants[i].data;
+        }
+
+        result.subs = subs;
+        result.nsubs = cn->n;
+    }
 
     client->state = NGX_CENTRIFUGO_CLIENT_CONNECTED;
     ngx_centrifugo_timer_set(client, NGX_CENTRIFUGO_DUE_STALE, 0);
@@ -172,130 +779,64 @@ connect_accepted(ngx_centrifugo_client_t *client, uint32_t id, uint32_t ttl)
     ngx_centrifugo_hub_add(&hcf->hub, NGX_CENTRIFUGO_GAUGE_CLIENTS, 1);
     ngx_centrifugo_hub_add(&hcf->hub, NGX_CENTRIFUGO_COUNT_CONNECTIONS, 1);
 
-    ngx_memzero(&result, sizeof(ngx_centrifugo_connect_result_t));
-
     result.client.data = uuid;
     result.client.len = ngx_centrifugo_client_id(client, uuid) - uuid;
     ngx_str_set(&result.version, NGX_CENTRIFUGO_VERSION " OSS");
-    result.expires = (ttl != 0);
-    result.ttl = ttl;
+    result.expires = (cn->ttl != 0);
+    result.ttl = cn->ttl;
     result.ping = (uint32_t) (hcf->ping_interval / 1000);
     result.pong = 1;
 
-    client->codec->connect(ngx_centrifugo_client_reply(client), id, &result);
+    client->codec->connect(ngx_centrifugo_client_reply(client),
+                           client->command_id, &result);
+
+    for (q = ngx_queue_head(&client->subscriptions);
+         q != ngx_queue_sentinel(&client->subscriptions);
+         q = ngx_queue_next(q))
+    {
+        sub = ngx_queue_data(q, ngx_centrifugo_subscription_t, in_client);
+        sub->pending = 0;
+    }
 
     ngx_log_error(NGX_LOG_INFO, client->log, 0,
                   "centrifugo client %V of user \"%V\" connected to hub "
-                  "\"%V\"", &result.client, &client->user, &hcf->name);
+                  "\"%V\"", &result.client,
+                  ngx_centrifugo_log_str(&client->user), &hcf->name);
 
     interval = hcf->ping_interval;
 
     ngx_centrifugo_timer_set(client, NGX_CENTRIFUGO_DUE_PING,
                 interval / 2 + ngx_centrifugo_timer_jitter(interval / 2) + 1);
-}
 
-
-void
-ngx_centrifugo_client_refresh(ngx_centrifugo_client_t *client,
-    ngx_centrifugo_command_t *cmd)
-{
-    if (cmd->token.len == 0) {
-        ngx_centrifugo_client_close(client, &ngx_centrifugo_disconnect_request,
-                                    "refresh without a token");
-        return;
-    }
-
-    connect_check(client, cmd, refresh_verified);
+    ngx_centrifugo_client_answered(client);
 }
 
 
 static void
-refresh_verified(uint64_t handle, ngx_centrifugo_token_rc_e rc,
-    ngx_centrifugo_token_t *token)
+connect_failed(ngx_centrifugo_client_t *client,
+    const ngx_centrifugo_error_t *err, const ngx_str_t *channel,
+    const char *why)
 {
-    ngx_centrifugo_client_t  *client;
-
-    client = ngx_centrifugo_client_pending(handle);
-
-    if (client) {
-        refresh_verdict(client, rc, token);
-        ngx_centrifugo_client_answered(client);
-    }
-}
-
-
-static void
-refresh_verdict(ngx_centrifugo_client_t *client,
-    ngx_centrifugo_token_rc_e rc, ngx_centrifugo_token_t *token)
-{
-    uint32_t   ttl;
     ngx_str_t  none = ngx_null_string;
 
-    switch (rc) {
-
-    case NGX_CENTRIFUGO_TOKEN_OK:
-        break;
-
-    case NGX_CENTRIFUGO_TOKEN_EXPIRED:
-        ngx_centrifugo_client_close(client, &ngx_centrifugo_disconnect_expired,
-                                    "refresh with an expired token");
-        return;
-
-    case NGX_CENTRIFUGO_TOKEN_INVALID:
-        ngx_centrifugo_client_close(client, &ngx_centrifugo_disconnect_token,
-                                    token->reason);
-        return;
-
-    default:
-        ngx_centrifugo_client_error(client, client->command_id,
-                                    NGX_CENTRIFUGO_CMD_REFRESH,
-                                    &ngx_centrifugo_error_internal, &none,
-                                    token->reason);
-        return;
-    }
-
-    if (token->user.len != client->user.len
-        || (token->user.len
-            && ngx_memcmp(token->user.data, client->user.data,
-                          token->user.len)
-               != 0))
-    {
-        ngx_centrifugo_client_close(client, &ngx_centrifugo_disconnect_token,
-                                    "refresh with another user's token");
-        return;
-    }
-
-    if (token->expire_at && token->expire_at <= ngx_time()) {
-        ngx_centrifugo_client_error(client, client->command_id,
-                                    NGX_CENTRIFUGO_CMD_REFRESH,
-                                    &ngx_centrifugo_error_expired, &none,
-                                    "expire_at of its token is in the past");
-        return;
-    }
-
-    if (connect_identity(client, &token->user, &token->info) != NGX_OK) {
-        ngx_centrifugo_client_close(client,
-                                    &ngx_centrifugo_disconnect_internal,
-                                    "no memory for its user");
-        return;
-    }
-
-    /* a token that does not expire leaves the expiry as it is */
-
-    ttl = token->expire_at ? connect_expire(client, token->expire_at) : 0;
-
-    client->codec->refresh(ngx_centrifugo_client_reply(client),
-                           client->command_id, ttl != 0, ttl);
+    ngx_centrifugo_client_error(client, client->command_id,
+                                NGX_CENTRIFUGO_CMD_CONNECT, err,
+                                channel ? channel : &none, why);
+    ngx_centrifugo_client_answered(client);
 }
 
 
-/*
- * Replaces user and info: one block, owned by client->user.data.
- */
+static void
+connect_free(connecting_t *cn)
+{
+    ngx_centrifugo_arena_free(&cn->arena);
+    free(cn);
+}
 
-static ngx_int_t
-connect_identity(ngx_centrifugo_client_t *client, const ngx_str_t *user,
-    const ngx_str_t *info)
+
+ngx_int_t
+ngx_centrifugo_client_identity(ngx_centrifugo_client_t *client,
+    const ngx_str_t *user, const ngx_str_t *info)
 {
     u_char  *p;
 
@@ -316,19 +857,23 @@ connect_identity(ngx_centrifugo_client_t *client, const ngx_str_t *user,
         }
     }
 
+    client->user.len = user->len;
+    client->info.len = info->len;
+
+    /* what is replaced may be what it was copied from */
+
     free(client->user.data);
 
     client->user.data = p;
-    client->user.len = user->len;
-    client->info.data = p + user->len;
-    client->info.len = info->len;
+    client->info.data = p ? p + client->user.len : NULL;
 
     return NGX_OK;
 }
 
 
-static uint32_t
-connect_expire(ngx_centrifugo_client_t *client, int64_t expire_at)
+uint32_t
+ngx_centrifugo_client_expire(ngx_centrifugo_client_t *client,
+    int64_t expire_at)
 {
     int64_t  ttl;
 
@@ -340,8 +885,8 @@ connect_expire(ngx_centrifugo_client_t *client, int64_t expire_at)
     ttl = ngx_min(expire_at - ngx_time(), CONNECT_TTL_MAX);
 
     ngx_centrifugo_timer_set(client, NGX_CENTRIFUGO_DUE_EXPIRE,
-                       (ngx_msec_t) ttl * 1000
-                       + client->hcf->expired_close_delay);
+                             (ngx_msec_t) ttl * 1000
+                             + client->hcf->expired_close_delay);
 
     return (uint32_t) ttl;
 }

@@ -116,13 +116,17 @@ ngx_centrifugo_delivery_publication(ngx_centrifugo_channel_t *channel,
         next = ngx_queue_next(q);
         sub = ngx_queue_data(q, ngx_centrifugo_subscription_t, in_channel);
 
-        if (pos < sub->pos) {
+        if (pos < sub->pos || sub->pending
+            || (pub->type != NGX_CENTRIFUGO_PUSH_PUBLICATION && !sub->push))
+        {
             continue;
         }
 
         client = sub->client;
 
-        if (client->codec->json && !pub->json) {
+        if (client->codec->json && !pub->json
+            && pub->type == NGX_CENTRIFUGO_PUSH_PUBLICATION)
+        {
             ngx_centrifugo_client_close(client,
                                       &ngx_centrifugo_disconnect_protocol,
                                       "a publication that is not JSON");

@@ -55,4 +55,18 @@ void ngx_centrifugo_order_send(ngx_centrifugo_hub_conf_t *hcf,
     const ngx_centrifugo_completion_t *done);
 
 
+/* src/client/ngx_centrifugo_order_codec.c: the form in which it travels */
+
+/* Appends an order; what failed is seen in b->failed. */
+void ngx_centrifugo_order_encode(ngx_centrifugo_buf_t *b,
+    const ngx_centrifugo_order_t *order);
+
+/*
+ * Strings point into the bytes, the whitelist into the arena.  NGX_OK;
+ * NGX_ERROR: encode did not make them; NGX_ABORT: no memory.
+ */
+ngx_int_t ngx_centrifugo_order_decode(ngx_centrifugo_arena_t *arena,
+    const ngx_str_t *bytes, ngx_centrifugo_order_t *order);
+
+
 #endif /* _NGX_CENTRIFUGO_ORDER_H_INCLUDED_ */

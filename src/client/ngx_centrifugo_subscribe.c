@@ -1,5 +1,5 @@
 /*
- * Commands subscribe, unsubscribe and publish.
+ * Commands subscribe, unsubscribe and sub_refresh.
  */
 
 #include "ngx_centrifugo_client.h"
@@ -8,24 +8,40 @@
 
 static const ngx_centrifugo_error_t *subscribe_check(
     ngx_centrifugo_client_t *client, ngx_centrifugo_command_t *cmd,
-    const char **why);
-static void subscribe_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
-    ngx_centrifugo_engine_result_t *result);
-static void subscribe_end(ngx_centrifugo_subscription_t *sub);
-static const ngx_centrifugo_error_t *publish_check(
-    ngx_centrifugo_client_t *client, ngx_centrifugo_command_t *cmd,
-    const char **why);
-static void publish_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
-    ngx_centrifugo_engine_result_t *result);
+    ngx_centrifugo_channel_options_t **options, const char **why);
+static void subscribe_token(ngx_centrifugo_subscribing_t *op,
+    ngx_centrifugo_client_t *client, const ngx_str_t *token);
+static void subscribe_verified(uint64_t handle, ngx_centrifugo_token_rc_e rc,
+    ngx_centrifugo_token_t *token);
+static void subscribe_verdict(ngx_centrifugo_subscribing_t *op,
+    ngx_centrifugo_client_t *client, ngx_centrifugo_token_rc_e rc,
+    ngx_centrifugo_token_t *token);
+static void subscribe_allowed(ngx_centrifugo_subscribing_t *op,
+    ngx_centrifugo_client_t *client,
+    ngx_centrifugo_channel_options_t *options,
+    const ngx_centrifugo_override_t *override);
+static void subscribe_done(ngx_centrifugo_subscribing_t *op,
+    ngx_centrifugo_client_t *client, ngx_centrifugo_subscription_t *sub,
+    const ngx_centrifugo_error_t *err, const char *why);
+static void sub_refresh_verified(uint64_t handle,
+    ngx_centrifugo_token_rc_e rc, ngx_centrifugo_token_t *token);
+static void sub_refresh_verdict(ngx_centrifugo_client_t *client,
+    ngx_centrifugo_token_rc_e rc, ngx_centrifugo_token_t *token);
+static ngx_centrifugo_verifier_t *subscribe_verifier(
+    ngx_centrifugo_client_t *client);
+static const char *subscribe_mismatch(ngx_centrifugo_client_t *client,
+    const ngx_str_t *channel, const ngx_centrifugo_token_t *token);
 
 
 void
 ngx_centrifugo_client_subscribe(ngx_centrifugo_client_t *client,
     ngx_centrifugo_command_t *cmd)
 {
-    const char                    *why;
-    ngx_centrifugo_completion_t    done;
-    const ngx_centrifugo_error_t  *err;
+    const char                        *why;
+    ngx_centrifugo_grant_t             grant;
+    ngx_centrifugo_subscribing_t      *op;
+    const ngx_centrifugo_error_t      *err;
+    ngx_centrifugo_channel_options_t  *options;
 
     if (cmd->channel.len == 0) {
         ngx_centrifugo_client_close(client, &ngx_centrifugo_disconnect_request,
@@ -48,7 +64,7 @@ ngx_centrifugo_client_subscribe(ngx_centrifugo_client_t *client,
         return;
     }
 
-    err = subscribe_check(client, cmd, &why);
+    err = subscribe_check(client, cmd, &options, &why);
 
     if (err) {
         ngx_centrifugo_client_error(client, cmd->id, cmd->method, err,
@@ -56,31 +72,49 @@ ngx_centrifugo_client_subscribe(ngx_centrifugo_client_t *client,
         return;
     }
 
-    if (ngx_centrifugo_client_begin(client, cmd) != NGX_OK) {
+    ngx_memzero(&grant, sizeof(ngx_centrifugo_grant_t));
+    grant.channel = cmd->channel;
+
+    op = ngx_centrifugo_subscribing_create(client, &grant);
+
+    if (op == NULL) {
+        ngx_centrifugo_client_error(client, cmd->id, cmd->method,
+                                    &ngx_centrifugo_error_internal,
+                                    &cmd->channel, "no memory");
         return;
     }
 
-    client->was_recovering = cmd->recover;
+    if (ngx_centrifugo_client_begin(client, cmd) != NGX_OK) {
+        free(op);
+        return;
+    }
 
-    done.handler = subscribe_done;
-    done.handle = client->handle;
+    op->done = subscribe_done;
+    op->join_leave = cmd->join_leave;
+    op->recover = cmd->recover;
+    op->filter = cmd->filter;
 
-    ngx_centrifugo_engine(client->hcf)->subscribe(client->hcf,
-                                                  &client->command_channel,
-                                                  &done);
+    if (cmd->token.len) {
+        subscribe_token(op, client, &cmd->token);
+
+    } else {
+        subscribe_allowed(op, client, options, NULL);
+    }
 }
 
 
 /*
- * The checks in the order that clients can see.  NULL: allowed.
+ * The checks in the order that clients can see.  NULL: allowed, or a token
+ * decides.
  */
 
 static const ngx_centrifugo_error_t *
 subscribe_check(ngx_centrifugo_client_t *client,
-    ngx_centrifugo_command_t *cmd, const char **why)
+    ngx_centrifugo_command_t *cmd, ngx_centrifugo_channel_options_t **options,
+    const char **why)
 {
-    ngx_centrifugo_hub_conf_t         *hcf;
-    ngx_centrifugo_channel_options_t  *options;
+    ngx_centrifugo_hub_conf_t     *hcf;
+    const ngx_centrifugo_error_t  *err;
 
     hcf = client->hcf;
 
@@ -104,16 +138,10 @@ subscribe_check(ngx_centrifugo_client_t *client,
         return &ngx_centrifugo_error_limit;
     }
 
-    options = ngx_centrifugo_conf_channel(hcf, &cmd->channel);
+    err = ngx_centrifugo_permission_name(hcf, &cmd->channel, options, why);
 
-    if (options == NULL) {
-        *why = "its namespace is not configured";
-        return &ngx_centrifugo_error_channel;
-    }
-
-    if (ngx_centrifugo_channel_ascii(&cmd->channel) != NGX_OK) {
-        *why = "its name is not ASCII";
-        return &ngx_centrifugo_error_request;
+    if (err) {
+        return err;
     }
 
     if (cmd->type) {
@@ -122,81 +150,240 @@ subscribe_check(ngx_centrifugo_client_t *client,
     }
 
     if (cmd->token.len) {
-        *why = "no key for subscription tokens is configured";
-        return &ngx_centrifugo_error_denied;
+        return NULL;
     }
 
-    if (cmd->channel.data[0] == '$') {
-        *why = "a private channel needs a subscription token";
-        return &ngx_centrifugo_error_denied;
+    return ngx_centrifugo_permission_subscribe(client, &cmd->channel,
+                                               *options, why);
+}
+
+
+static void
+subscribe_token(ngx_centrifugo_subscribing_t *op,
+    ngx_centrifugo_client_t *client, const ngx_str_t *token)
+{
+    ngx_centrifugo_verified_t   done;
+    ngx_centrifugo_verifier_t  *verifier;
+
+    done.handler = subscribe_verified;
+    done.handle = (uint64_t) (uintptr_t) op;
+
+    verifier = subscribe_verifier(client);
+    verifier->check(verifier, NGX_CENTRIFUGO_TOKEN_SUBSCRIPTION,
+                    ngx_centrifugo_client_arena(), token, &done);
+}
+
+
+static ngx_centrifugo_verifier_t *
+subscribe_verifier(ngx_centrifugo_client_t *client)
+{
+    return client->hcf->subscription_token
+           ? &client->hcf->subscription_verifier : &client->hcf->verifier;
+}
+
+
+static void
+subscribe_verified(uint64_t handle, ngx_centrifugo_token_rc_e rc,
+    ngx_centrifugo_token_t *token)
+{
+    ngx_centrifugo_client_t       *client;
+    ngx_centrifugo_subscribing_t  *op;
+
+    op = (ngx_centrifugo_subscribing_t *) (uintptr_t) handle;
+    client = ngx_centrifugo_client_pending(op->client);
+
+    if (client == NULL) {
+        free(op);
+        return;
     }
 
-    if (!hcf->client_insecure
-        && !(options->allow_subscribe_for_client
-             && (client->user.len || options->allow_subscribe_for_anonymous)))
+    subscribe_verdict(op, client, rc, token);
+}
+
+
+static void
+subscribe_verdict(ngx_centrifugo_subscribing_t *op,
+    ngx_centrifugo_client_t *client, ngx_centrifugo_token_rc_e rc,
+    ngx_centrifugo_token_t *token)
+{
+    const char                        *why;
+    ngx_centrifugo_grant_t             grant;
+    ngx_centrifugo_subscribing_t      *granted;
+    const ngx_centrifugo_error_t      *err;
+    ngx_centrifugo_channel_options_t  *options;
+
+    why = token->reason;
+
+    switch (rc) {
+
+    case NGX_CENTRIFUGO_TOKEN_OK:
+        err = NULL;
+        break;
+
+    case NGX_CENTRIFUGO_TOKEN_EXPIRED:
+        err = &ngx_centrifugo_error_token_expired;
+        break;
+
+    case NGX_CENTRIFUGO_TOKEN_CHANNEL:
+        err = &ngx_centrifugo_error_channel;
+        break;
+
+    case NGX_CENTRIFUGO_TOKEN_INVALID:
+        err = &ngx_centrifugo_error_denied;
+        break;
+
+    default:
+        err = &ngx_centrifugo_error_internal;
+    }
+
+    if (err == NULL) {
+        why = subscribe_mismatch(client, &op->grant.channel, token);
+
+        if (why) {
+            ngx_centrifugo_client_close(client,
+                                        &ngx_centrifugo_disconnect_token, why);
+            free(op);
+            return;
+        }
+
+        if (token->expire_at && token->expire_at <= ngx_time()) {
+            err = &ngx_centrifugo_error_expired;
+            why = "expire_at of its token is in the past";
+        }
+    }
+
+    options = ngx_centrifugo_conf_channel(client->hcf, &op->grant.channel);
+
+    if (err == NULL) {
+        grant = op->grant;
+        grant.info = token->info;
+        grant.data = token->data;
+        grant.expire_at = token->expire_at;
+
+        granted = ngx_centrifugo_subscribing_create(client, &grant);
+
+        if (granted) {
+            granted->done = op->done;
+            granted->join_leave = op->join_leave;
+            granted->recover = op->recover;
+            granted->filter = op->filter;
+
+            free(op);
+            subscribe_allowed(granted, client, options, &token->override);
+            return;
+        }
+
+        err = &ngx_centrifugo_error_internal;
+        why = "no memory";
+    }
+
+    subscribe_done(op, client, NULL, err, why);
+    free(op);
+}
+
+
+/*
+ * Why a token that is valid is not for this subscription, or NULL.
+ */
+
+static const char *
+subscribe_mismatch(ngx_centrifugo_client_t *client, const ngx_str_t *channel,
+    const ngx_centrifugo_token_t *token)
+{
+    u_char  uuid[NGX_CENTRIFUGO_ID_LEN];
+
+    if (token->channel.len != channel->len
+        || ngx_memcmp(token->channel.data, channel->data, channel->len) != 0)
     {
-        *why = "no option allows it";
-        return &ngx_centrifugo_error_denied;
+        return "a subscription token of another channel";
     }
 
-    if (cmd->filter) {
-        *why = "tags filters are not allowed";
-        return &ngx_centrifugo_error_request;
+    if (token->user.len != client->user.len
+        || (token->user.len
+            && ngx_memcmp(token->user.data, client->user.data,
+                          token->user.len)
+               != 0))
+    {
+        return "a subscription token of another user";
+    }
+
+    if (token->client.len) {
+        (void) ngx_centrifugo_client_id(client, uuid);
+
+        if (token->client.len != NGX_CENTRIFUGO_ID_LEN
+            || ngx_memcmp(token->client.data, uuid, NGX_CENTRIFUGO_ID_LEN)
+               != 0)
+        {
+            return "a subscription token of another client";
+        }
     }
 
     return NULL;
 }
 
 
-static void
-subscribe_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
-    ngx_centrifugo_engine_result_t *result)
-{
-    ngx_str_t                           channel;
-    ngx_centrifugo_client_t            *client;
-    ngx_centrifugo_subscription_t      *sub;
-    ngx_centrifugo_subscribe_result_t   reply;
+/*
+ * Options and wishes become the grant; the engine is asked next.
+ */
 
-    client = ngx_centrifugo_client_pending(handle);
+static void
+subscribe_allowed(ngx_centrifugo_subscribing_t *op,
+    ngx_centrifugo_client_t *client,
+    ngx_centrifugo_channel_options_t *options,
+    const ngx_centrifugo_override_t *override)
+{
+    const char  *why;
+
+    if (op->filter) {
+        subscribe_done(op, client, NULL, &ngx_centrifugo_error_request,
+                       "tags filters are not allowed");
+        free(op);
+        return;
+    }
+
+    ngx_centrifugo_grant_options(&op->grant, options, override);
+
+    if (op->join_leave && options->join_leave
+        && ngx_centrifugo_permission_presence(client, options, 1, &why)
+           == NULL)
+    {
+        op->grant.push = 1;
+    }
+
+    ngx_centrifugo_subscribing_start(op);
+}
+
+
+static void
+subscribe_done(ngx_centrifugo_subscribing_t *op,
+    ngx_centrifugo_client_t *client, ngx_centrifugo_subscription_t *sub,
+    const ngx_centrifugo_error_t *err, const char *why)
+{
+    ngx_centrifugo_subscribe_result_t  reply;
 
     if (client == NULL) {
         return;
     }
 
-    channel = client->command_channel;
-    sub = NULL;
-
-    if (rc == NGX_CENTRIFUGO_ENGINE_OK) {
-        sub = malloc(sizeof(ngx_centrifugo_subscription_t));
-    }
-
-    if (sub == NULL) {
+    if (err) {
         ngx_centrifugo_client_error(client, client->command_id,
-                                    NGX_CENTRIFUGO_CMD_SUBSCRIBE,
-                                    &ngx_centrifugo_error_internal, &channel,
-                                    rc == NGX_CENTRIFUGO_ENGINE_RETRY
-                                    ? "the zone is full or no memory is left"
-                                    : "the hub is not available");
+                                    NGX_CENTRIFUGO_CMD_SUBSCRIBE, err,
+                                    &op->grant.channel, why);
         ngx_centrifugo_client_answered(client);
         return;
     }
 
-    sub->client = client;
-    sub->channel = result->channel;
-    sub->pos = result->pos;
-
-    ngx_queue_insert_tail(&result->channel->subscriptions, &sub->in_channel);
-    ngx_queue_insert_tail(&client->subscriptions, &sub->in_client);
-    result->channel->count++;
-    client->nsubscriptions++;
-
-    ngx_centrifugo_hub_add(&client->hcf->hub,
-                           NGX_CENTRIFUGO_GAUGE_SUBSCRIPTIONS, 1);
-    ngx_centrifugo_hub_add(&client->hcf->hub,
-                           NGX_CENTRIFUGO_COUNT_SUBSCRIBES, 1);
+    sub->pending = 0;
 
     ngx_memzero(&reply, sizeof(ngx_centrifugo_subscribe_result_t));
-    reply.was_recovering = client->was_recovering;
+
+    reply.was_recovering = op->recover;
+    reply.data = op->grant.data;
+
+    if (op->grant.expire_at) {
+        reply.expires = 1;
+        reply.ttl = ngx_centrifugo_ttl(op->grant.expire_at);
+    }
 
     client->codec->subscribe(ngx_centrifugo_client_reply(client),
                              client->command_id, &reply);
@@ -220,7 +407,7 @@ ngx_centrifugo_client_unsubscribe(ngx_centrifugo_client_t *client,
     sub = ngx_centrifugo_client_subscription(client, &cmd->channel);
 
     if (sub) {
-        subscribe_end(sub);
+        ngx_centrifugo_subscription_end(sub);
     }
 
     client->codec->done(ngx_centrifugo_client_reply(client), cmd->id,
@@ -229,112 +416,32 @@ ngx_centrifugo_client_unsubscribe(ngx_centrifugo_client_t *client,
 
 
 void
-ngx_centrifugo_client_unsubscribe_all(ngx_centrifugo_client_t *client)
-{
-    ngx_queue_t  *q;
-
-    while (!ngx_queue_empty(&client->subscriptions)) {
-        q = ngx_queue_head(&client->subscriptions);
-        subscribe_end(ngx_queue_data(q, ngx_centrifugo_subscription_t,
-                                     in_client));
-    }
-}
-
-
-static void
-subscribe_end(ngx_centrifugo_subscription_t *sub)
-{
-    ngx_centrifugo_client_t   *client;
-    ngx_centrifugo_channel_t  *channel;
-
-    client = sub->client;
-    channel = sub->channel;
-
-    ngx_queue_remove(&sub->in_channel);
-    ngx_queue_remove(&sub->in_client);
-    client->nsubscriptions--;
-    free(sub);
-
-    ngx_centrifugo_hub_add(&client->hcf->hub,
-                           NGX_CENTRIFUGO_GAUGE_SUBSCRIPTIONS, -1);
-
-    if (--channel->count == 0) {
-        ngx_centrifugo_engine(client->hcf)->unsubscribe(channel);
-    }
-}
-
-
-ngx_centrifugo_subscription_t *
-ngx_centrifugo_client_subscription(ngx_centrifugo_client_t *client,
-    const ngx_str_t *name)
-{
-    ngx_queue_t                    *q;
-    ngx_centrifugo_channel_t       *channel;
-    ngx_centrifugo_subscription_t  *sub;
-
-    if (client->nsubscriptions == 0) {
-        return NULL;
-    }
-
-    channel = ngx_centrifugo_broker_channel(client->hcf, name);
-
-    if (channel == NULL) {
-        return NULL;
-    }
-
-    for (q = ngx_queue_head(&client->subscriptions);
-         q != ngx_queue_sentinel(&client->subscriptions);
-         q = ngx_queue_next(q))
-    {
-        sub = ngx_queue_data(q, ngx_centrifugo_subscription_t, in_client);
-
-        if (sub->channel == channel) {
-            return sub;
-        }
-    }
-
-    return NULL;
-}
-
-
-void
-ngx_centrifugo_client_publish(ngx_centrifugo_client_t *client,
+ngx_centrifugo_client_sub_refresh(ngx_centrifugo_client_t *client,
     ngx_centrifugo_command_t *cmd)
 {
-    u_char                         uuid[NGX_CENTRIFUGO_ID_LEN];
-    const char                    *why;
-    ngx_centrifugo_publish_t       pub;
-    ngx_centrifugo_completion_t    done;
-    ngx_centrifugo_client_info_t   info;
-    const ngx_centrifugo_error_t  *err;
+    ngx_centrifugo_verified_t       done;
+    ngx_centrifugo_verifier_t      *verifier;
+    ngx_centrifugo_subscription_t  *sub;
 
     if (cmd->channel.len == 0) {
         ngx_centrifugo_client_close(client, &ngx_centrifugo_disconnect_request,
-                                    "publish without a channel");
+                                    "sub_refresh without a channel");
         return;
     }
 
-    err = publish_check(client, cmd, &why);
+    sub = ngx_centrifugo_client_subscription(client, &cmd->channel);
 
-    if (err) {
-        ngx_centrifugo_client_error(client, cmd->id, cmd->method, err,
-                                    &cmd->channel, why);
-        return;
-    }
-
-    ngx_memzero(&info, sizeof(ngx_centrifugo_client_info_t));
-    info.user = client->user;
-    info.conn_info = client->info;
-    info.client.data = uuid;
-    info.client.len = ngx_centrifugo_client_id(client, uuid) - uuid;
-
-    if (ngx_centrifugo_broker_pack_info(ngx_centrifugo_client_arena(), &info,
-                                        &pub.info)
-        != NGX_OK)
-    {
+    if (sub == NULL) {
         ngx_centrifugo_client_error(client, cmd->id, cmd->method,
-                                    &ngx_centrifugo_error_internal,
-                                    &cmd->channel, "no memory");
+                                    &ngx_centrifugo_error_denied,
+                                    &cmd->channel, "it is not subscribed");
+        return;
+    }
+
+    if (cmd->token.len == 0) {
+        ngx_centrifugo_client_error(client, cmd->id, cmd->method,
+                                    &ngx_centrifugo_error_request,
+                                    &cmd->channel, "it has no token");
         return;
     }
 
@@ -342,103 +449,99 @@ ngx_centrifugo_client_publish(ngx_centrifugo_client_t *client,
         return;
     }
 
-    pub.channel = cmd->channel;
-    pub.data = cmd->data;
-    pub.json = client->codec->json;
-
-    done.handler = publish_done;
+    done.handler = sub_refresh_verified;
     done.handle = client->handle;
 
-    ngx_centrifugo_engine(client->hcf)->publish(client->hcf, &pub, &done);
-}
-
-
-static const ngx_centrifugo_error_t *
-publish_check(ngx_centrifugo_client_t *client, ngx_centrifugo_command_t *cmd,
-    const char **why)
-{
-    ngx_uint_t                         allowed;
-    ngx_centrifugo_channel_options_t  *options;
-
-    options = ngx_centrifugo_conf_channel(client->hcf, &cmd->channel);
-
-    if (options == NULL) {
-        *why = "its namespace is not configured";
-        return &ngx_centrifugo_error_channel;
-    }
-
-    if (ngx_centrifugo_channel_ascii(&cmd->channel) != NGX_OK) {
-        *why = "its name is not ASCII";
-        return &ngx_centrifugo_error_request;
-    }
-
-    if (ngx_centrifugo_publication_check(client->hcf, &cmd->data) != NGX_OK) {
-        *why = "its data is empty or larger than publication_max_size";
-        return &ngx_centrifugo_error_request;
-    }
-
-    allowed = options->allow_publish_for_client
-              || (options->allow_publish_for_subscriber
-                  && ngx_centrifugo_client_subscription(client,
-                                                        &cmd->channel));
-
-    if (allowed && (client->user.len || options->allow_publish_for_anonymous))
-    {
-        return NULL;
-    }
-
-    if (client->hcf->client_insecure) {
-        return NULL;
-    }
-
-    *why = "no option allows it";
-    return &ngx_centrifugo_error_denied;
-}
-
-
-ngx_int_t
-ngx_centrifugo_publication_check(ngx_centrifugo_hub_conf_t *hcf,
-    const ngx_str_t *data)
-{
-    return (data->len && data->len <= hcf->publication_max_size)
-           ? NGX_OK : NGX_DECLINED;
+    verifier = subscribe_verifier(client);
+    verifier->check(verifier, NGX_CENTRIFUGO_TOKEN_SUBSCRIPTION,
+                    ngx_centrifugo_client_arena(), &cmd->token, &done);
 }
 
 
 static void
-publish_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
-    ngx_centrifugo_engine_result_t *result)
+sub_refresh_verified(uint64_t handle, ngx_centrifugo_token_rc_e rc,
+    ngx_centrifugo_token_t *token)
 {
     ngx_centrifugo_client_t  *client;
 
     client = ngx_centrifugo_client_pending(handle);
 
-    if (client == NULL) {
-        return;
+    if (client) {
+        sub_refresh_verdict(client, rc, token);
+        ngx_centrifugo_client_answered(client);
     }
+}
+
+
+static void
+sub_refresh_verdict(ngx_centrifugo_client_t *client,
+    ngx_centrifugo_token_rc_e rc, ngx_centrifugo_token_t *token)
+{
+    uint32_t                        ttl;
+    const char                     *why;
+    ngx_str_t                      *channel;
+    const ngx_centrifugo_error_t   *err;
+    ngx_centrifugo_subscription_t  *sub;
+
+    channel = &client->command_channel;
+    err = NULL;
+    why = token->reason;
 
     switch (rc) {
 
-    case NGX_CENTRIFUGO_ENGINE_OK:
-        client->codec->done(ngx_centrifugo_client_reply(client),
-                            client->command_id, NGX_CENTRIFUGO_CMD_PUBLISH);
+    case NGX_CENTRIFUGO_TOKEN_OK:
+        why = subscribe_mismatch(client, channel, token);
         break;
 
-    case NGX_CENTRIFUGO_ENGINE_REFUSED:
-        ngx_centrifugo_client_error(client, client->command_id,
-                                    NGX_CENTRIFUGO_CMD_PUBLISH,
-                                    &ngx_centrifugo_error_request,
-                                    &client->command_channel,
-                                    "it is too large for the log");
+    case NGX_CENTRIFUGO_TOKEN_EXPIRED:
+        err = &ngx_centrifugo_error_token_expired;
+        break;
+
+    case NGX_CENTRIFUGO_TOKEN_ERROR:
+        err = &ngx_centrifugo_error_internal;
         break;
 
     default:
-        ngx_centrifugo_client_error(client, client->command_id,
-                                    NGX_CENTRIFUGO_CMD_PUBLISH,
-                                    &ngx_centrifugo_error_internal,
-                                    &client->command_channel,
-                                    "the hub is not available");
+        break;
     }
 
-    ngx_centrifugo_client_answered(client);
+    if (err == NULL && why) {
+        ngx_centrifugo_client_close(client, &ngx_centrifugo_disconnect_token,
+                                    why);
+        return;
+    }
+
+    sub = ngx_centrifugo_client_subscription(client, channel);
+
+    if (err == NULL && sub == NULL) {
+        err = &ngx_centrifugo_error_denied;
+        why = "it was unsubscribed meanwhile";
+    }
+
+    if (err == NULL && token->expire_at && token->expire_at <= ngx_time()) {
+        err = &ngx_centrifugo_error_expired;
+        why = "expire_at of its token is in the past";
+    }
+
+    if (err == NULL
+        && ngx_centrifugo_subscription_renew(sub, token->expire_at,
+                                             &token->info)
+           != NGX_OK)
+    {
+        err = &ngx_centrifugo_error_internal;
+        why = "no memory";
+    }
+
+    if (err) {
+        ngx_centrifugo_client_error(client, client->command_id,
+                                    NGX_CENTRIFUGO_CMD_SUB_REFRESH, err,
+                                    channel, why);
+        return;
+    }
+
+    ttl = token->expire_at ? ngx_centrifugo_ttl(token->expire_at) : 0;
+
+    client->codec->refresh(ngx_centrifugo_client_reply(client),
+                           client->command_id,
+                           NGX_CENTRIFUGO_CMD_SUB_REFRESH, ttl != 0, ttl);
 }

@@ -164,8 +164,16 @@ timer_due(ngx_centrifugo_client_t *client)
                                     &ngx_centrifugo_disconnect_no_pong,
                                     "no pong for pong_timeout");
 
-    } else if (due & 1 << NGX_CENTRIFUGO_DUE_PING) {
-        timer_ping(client);
+    } else {
+        if (due & 1 << NGX_CENTRIFUGO_DUE_SUBSCRIPTION) {
+            ngx_centrifugo_subscription_expire(client);
+        }
+
+        if ((due & 1 << NGX_CENTRIFUGO_DUE_PING)
+            && client->state == NGX_CENTRIFUGO_CLIENT_CONNECTED)
+        {
+            timer_ping(client);
+        }
     }
 
     timer_arm(client);

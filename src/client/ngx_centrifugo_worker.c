@@ -1,5 +1,6 @@
 #include "ngx_centrifugo_worker.h"
 #include "ngx_centrifugo_delivery.h"
+#include "ngx_centrifugo_order.h"
 #include "ngx_centrifugo_timer.h"
 #include "../broker/ngx_centrifugo_request.h"
 #include "../core/ngx_centrifugo_fault.h"
@@ -49,6 +50,11 @@ static void worker_shed(void);
 
 static worker_t  worker;
 
+static const ngx_centrifugo_restore_t  worker_restore = {
+    ngx_centrifugo_presence_restore,
+    ngx_centrifugo_user_resync
+};
+
 
 ngx_int_t
 ngx_centrifugo_worker_init(ngx_cycle_t *cycle, ngx_centrifugo_main_conf_t *mcf)
@@ -81,6 +87,8 @@ ngx_centrifugo_worker_init(ngx_cycle_t *cycle, ngx_centrifugo_main_conf_t *mcf)
     worker.poll.data = &worker;
     worker.poll.cancelable = 1;
 
+    ngx_centrifugo_order_init();
+    ngx_centrifugo_broker_restore(&worker_restore);
     ngx_centrifugo_timer_init(cycle->log);
     ngx_centrifugo_delivery_init(mcf->queue_memory);
 
@@ -234,6 +242,10 @@ ngx_centrifugo_worker_exit(ngx_cycle_t *cycle)
             {
                 /* void */
             }
+
+            /* there may be leaves */
+
+            (void) ngx_centrifugo_broker_wake(hcf[i]);
         }
 
         ngx_centrifugo_registry_free(worker.mcf->registry, worker.slot);
@@ -241,6 +253,9 @@ ngx_centrifugo_worker_exit(ngx_cycle_t *cycle)
 
     for (i = 0; i < worker.mcf->hubs.nelts; i++) {
         hcf[i]->hub.slot = NGX_CENTRIFUGO_NO_SLOT;
+        ngx_centrifugo_verifier_exit(&hcf[i]->verifier);
+        ngx_centrifugo_verifier_exit(&hcf[i]->subscription_verifier);
+        ngx_centrifugo_user_exit(hcf[i]);
         ngx_centrifugo_broker_exit(hcf[i]);
     }
 
@@ -569,20 +584,21 @@ worker_find_dead(void)
 static void
 worker_reap_handler(ngx_event_t *ev)
 {
+    ngx_int_t                    rc;
     ngx_centrifugo_hub_conf_t  **hcf;
 
     hcf = worker.mcf->hubs.elts;
 
     if (worker.reap_hub < worker.mcf->hubs.nelts) {
 
-        if (ngx_centrifugo_hub_reap(&hcf[worker.reap_hub]->hub, worker.reaping,
-                                    &worker.reap_cursor)
-            == NGX_OK)
-        {
-            /* a damaged shard may have been found and emptied */
+        rc = ngx_centrifugo_hub_reap(&hcf[worker.reap_hub]->hub,
+                                     worker.reaping, &worker.reap_cursor);
 
-            ngx_centrifugo_worker_wake(hcf[worker.reap_hub]);
+        /* there are leaves, or a damaged shard was found and emptied */
 
+        ngx_centrifugo_worker_wake(hcf[worker.reap_hub]);
+
+        if (rc == NGX_OK) {
             worker.reap_hub++;
             worker.reap_cursor = 0;
         }

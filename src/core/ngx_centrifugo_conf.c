@@ -9,7 +9,14 @@
 
 
 static ngx_centrifugo_channel_options_t *conf_create_options(ngx_conf_t *cf);
-static void conf_init_options(ngx_centrifugo_channel_options_t *options);
+static void conf_init_options(ngx_centrifugo_channel_options_t *options,
+    ngx_uint_t data);
+static ngx_int_t conf_finish_verifiers(ngx_conf_t *cf,
+    ngx_centrifugo_hub_conf_t *hcf);
+static ngx_uint_t conf_has_keys(const ngx_centrifugo_verifier_t *verifier);
+static ngx_uint_t conf_known(void *data, const ngx_str_t *channel);
+static ngx_int_t conf_finish_personal(ngx_conf_t *cf,
+    ngx_centrifugo_hub_conf_t *hcf);
 static ngx_centrifugo_hub_conf_t *conf_create_hub(ngx_conf_t *cf,
     ngx_str_t *name);
 static char *conf_finish_hub(ngx_conf_t *cf, ngx_centrifugo_main_conf_t *mcf,
@@ -20,8 +27,6 @@ static ngx_int_t conf_check_client(ngx_conf_t *cf,
     ngx_centrifugo_loc_conf_t *lcf);
 static ngx_int_t conf_check_api(ngx_conf_t *cf,
     ngx_centrifugo_loc_conf_t *lcf);
-static char *conf_bad_value(ngx_conf_t *cf, ngx_command_t *cmd,
-    const char *hint);
 
 
 void *
@@ -72,8 +77,9 @@ ngx_centrifugo_conf_hub(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     value = cf->args->elts;
 
     if (ngx_centrifugo_namespace_valid(&value[1]) != NGX_OK) {
-        return conf_bad_value(cf, cmd, "a name of two or more letters, "
-                              "digits, \"-\", \"_\" or \".\"");
+        return ngx_centrifugo_conf_bad_value(cf, cmd, "a name of two or more "
+                                             "letters, digits, \"-\", \"_\" "
+                                             "or \".\"");
     }
 
     slot = mcf->hubs.elts;
@@ -170,15 +176,32 @@ conf_create_hub(ngx_conf_t *cf, ngx_str_t *name)
     hcf->client_insecure = NGX_CONF_UNSET;
     hcf->api_insecure = NGX_CONF_UNSET;
     hcf->anonymous = NGX_CONF_UNSET;
+    hcf->no_anonymous_tokens = NGX_CONF_UNSET;
+    hcf->skip_signature = NGX_CONF_UNSET;
+    hcf->subscription_token = NGX_CONF_UNSET;
+    hcf->personal = NGX_CONF_UNSET;
+    hcf->single_connection = NGX_CONF_UNSET;
+    hcf->verifier.skip_jwks_check = NGX_CONF_UNSET;
+    hcf->subscription_verifier.skip_jwks_check = NGX_CONF_UNSET;
     hcf->ping_interval = NGX_CONF_UNSET_MSEC;
     hcf->pong_timeout = NGX_CONF_UNSET_MSEC;
     hcf->stale_close_delay = NGX_CONF_UNSET_MSEC;
     hcf->expired_close_delay = NGX_CONF_UNSET_MSEC;
+    hcf->expired_sub_close_delay = NGX_CONF_UNSET_MSEC;
     hcf->write_timeout = NGX_CONF_UNSET_MSEC;
     hcf->drain_time = NGX_CONF_UNSET_MSEC;
     hcf->channel_limit = NGX_CONF_UNSET_UINT;
     hcf->channel_max_length = NGX_CONF_UNSET_UINT;
     hcf->connection_limit = NGX_CONF_UNSET_UINT;
+    hcf->connection_limit_per_address = NGX_CONF_UNSET_UINT;
+    hcf->connection_rate_limit = NGX_CONF_UNSET_UINT;
+    hcf->user_connection_limit = NGX_CONF_UNSET_UINT;
+    hcf->presence_info_max = NGX_CONF_UNSET_SIZE;
+    hcf->data = NGX_CONF_UNSET_UINT;
+    hcf->syntax.private_prefix = NGX_CONF_UNSET_UINT;
+    hcf->syntax.namespace_boundary = NGX_CONF_UNSET_UINT;
+    hcf->syntax.user_boundary = NGX_CONF_UNSET_UINT;
+    hcf->syntax.user_separator = NGX_CONF_UNSET_UINT;
     hcf->message_size_limit = NGX_CONF_UNSET_SIZE;
     hcf->publication_max_size = NGX_CONF_UNSET_SIZE;
     hcf->queue_max_size = NGX_CONF_UNSET_SIZE;
@@ -212,31 +235,49 @@ conf_finish_hub(ngx_conf_t *cf, ngx_centrifugo_main_conf_t *mcf,
         return NGX_CONF_ERROR;
     }
 
-    conf_init_options(hcf->options);
+    ngx_conf_init_uint_value(hcf->data, NGX_CENTRIFUGO_DATA_SOME);
+
+    conf_init_options(hcf->options, hcf->data);
 
     ns = hcf->namespaces.elts;
     for (i = 0; i < hcf->namespaces.nelts; i++) {
-        conf_init_options(ns[i].options);
+        conf_init_options(ns[i].options, hcf->data);
     }
 
     ngx_conf_init_value(hcf->client_insecure, 0);
     ngx_conf_init_value(hcf->api_insecure, 0);
     ngx_conf_init_value(hcf->anonymous, 0);
+    ngx_conf_init_value(hcf->no_anonymous_tokens, 0);
+    ngx_conf_init_value(hcf->skip_signature, 0);
+    ngx_conf_init_value(hcf->personal, 0);
+    ngx_conf_init_value(hcf->single_connection, 0);
     ngx_conf_init_msec_value(hcf->ping_interval, 25000);
     ngx_conf_init_msec_value(hcf->pong_timeout,
                              ngx_min(8000, hcf->ping_interval / 3));
     ngx_conf_init_msec_value(hcf->stale_close_delay, 10000);
     ngx_conf_init_msec_value(hcf->expired_close_delay, 25000);
+    ngx_conf_init_msec_value(hcf->expired_sub_close_delay, 25000);
     ngx_conf_init_msec_value(hcf->write_timeout, 10000);
     ngx_conf_init_msec_value(hcf->drain_time, 30000);
     ngx_conf_init_uint_value(hcf->channel_limit, 128);
     ngx_conf_init_uint_value(hcf->channel_max_length, 255);
     ngx_conf_init_uint_value(hcf->connection_limit, 0);
+    ngx_conf_init_uint_value(hcf->connection_limit_per_address, 0);
+    ngx_conf_init_uint_value(hcf->connection_rate_limit, 0);
+    ngx_conf_init_uint_value(hcf->user_connection_limit, 0);
+    ngx_conf_init_size_value(hcf->presence_info_max, 4096);
+    ngx_conf_init_uint_value(hcf->syntax.private_prefix, '$');
+    ngx_conf_init_uint_value(hcf->syntax.namespace_boundary, ':');
+    ngx_conf_init_uint_value(hcf->syntax.user_boundary, '#');
+    ngx_conf_init_uint_value(hcf->syntax.user_separator, ',');
     ngx_conf_init_size_value(hcf->message_size_limit, 64 * 1024);
     ngx_conf_init_size_value(hcf->queue_max_size, 1024 * 1024);
 
-    hcf->verifier.hmac_secret_key = hcf->token_hmac_secret_key;
-    hcf->verifier.check = ngx_centrifugo_token_check;
+    if (conf_finish_verifiers(cf, hcf) != NGX_OK
+        || conf_finish_personal(cf, hcf) != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
 
 #if (NGX_CENTRIFUGO_TEST)
     ngx_centrifugo_test_init_hub(hcf);
@@ -293,6 +334,136 @@ conf_finish_hub(ngx_conf_t *cf, ngx_centrifugo_main_conf_t *mcf,
 }
 
 
+/*
+ * Subscription tokens have a verifier of their own when one of its keys is
+ * configured, or it is switched on; else they are checked like connection
+ * tokens.
+ */
+
+static ngx_int_t
+conf_finish_verifiers(ngx_conf_t *cf, ngx_centrifugo_hub_conf_t *hcf)
+{
+    ngx_uint_t                  i, keys;
+    ngx_centrifugo_verifier_t  *v[2];
+
+    v[0] = &hcf->verifier;
+    v[1] = &hcf->subscription_verifier;
+
+    v[0]->prefix = "token_";
+    v[1]->prefix = "subscription_token_";
+
+    keys = conf_has_keys(v[1]);
+
+    if (keys && hcf->subscription_token == 0) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "subscription_token_enabled is off in hub \"%V\", "
+                           "its subscription_token_ keys are not used",
+                           &hcf->name);
+    }
+
+    ngx_conf_init_value(hcf->subscription_token, (ngx_flag_t) keys);
+
+    if (hcf->subscription_token && !keys && !hcf->skip_signature) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "subscription_token_enabled is on in hub \"%V\" "
+                           "without a key: write "
+                           "subscription_token_hmac_secret_key or another key "
+                           "of subscription tokens", &hcf->name);
+        return NGX_ERROR;
+    }
+
+    if (hcf->skip_signature) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "insecure_skip_token_signature_verify is on in hub "
+                           "\"%V\": everybody can make tokens", &hcf->name);
+    }
+
+    for (i = 0; i < 2; i++) {
+        ngx_conf_init_value(v[i]->skip_jwks_check, 0);
+
+        v[i]->skip_signature = hcf->skip_signature;
+        v[i]->known = conf_known;
+        v[i]->data = hcf;
+
+        if (ngx_centrifugo_verifier_prepare(cf, v[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+conf_has_keys(const ngx_centrifugo_verifier_t *verifier)
+{
+    return verifier->hmac_secret_key.len || verifier->rsa_public_key.len
+           || verifier->ecdsa_public_key.len || verifier->jwks_endpoint.len;
+}
+
+
+static ngx_uint_t
+conf_known(void *data, const ngx_str_t *channel)
+{
+    return ngx_centrifugo_conf_channel(data, channel) != NULL;
+}
+
+
+static ngx_int_t
+conf_finish_personal(ngx_conf_t *cf, ngx_centrifugo_hub_conf_t *hcf)
+{
+    ngx_uint_t                         i;
+    ngx_centrifugo_namespace_t        *ns;
+    ngx_centrifugo_channel_options_t  *options;
+
+    options = hcf->personal_namespace.len ? NULL : hcf->options;
+    ns = hcf->namespaces.elts;
+
+    for (i = 0; i < hcf->namespaces.nelts; i++) {
+        if (ns[i].name.len == hcf->personal_namespace.len
+            && ngx_memcmp(ns[i].name.data, hcf->personal_namespace.data,
+                          ns[i].name.len)
+               == 0)
+        {
+            options = ns[i].options;
+        }
+    }
+
+    if (options == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "personal_channel_namespace \"%V\" of hub \"%V\" "
+                           "is not there: write \"namespace %V { }\" in the "
+                           "hub", &hcf->personal_namespace, &hcf->name,
+                           &hcf->personal_namespace);
+        return NGX_ERROR;
+    }
+
+    if (hcf->personal
+        && (hcf->syntax.user_boundary == 0
+            || (hcf->personal_namespace.len
+                && hcf->syntax.namespace_boundary == 0)))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "subscribe_to_user_personal_channel of hub \"%V\" "
+                           "needs channel_user_boundary and "
+                           "channel_namespace_boundary: leave these out",
+                           &hcf->name);
+        return NGX_ERROR;
+    }
+
+    if (hcf->single_connection && !(hcf->personal && options->presence)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "single_connection of hub \"%V\" needs "
+                           "\"subscribe_to_user_personal_channel on;\" and "
+                           "\"presence on;\" for the personal channels",
+                           &hcf->name);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
 char *
 ngx_centrifugo_conf_namespace(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
@@ -308,8 +479,9 @@ ngx_centrifugo_conf_namespace(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     value = cf->args->elts;
 
     if (ngx_centrifugo_namespace_valid(&value[1]) != NGX_OK) {
-        return conf_bad_value(cf, cmd, "a name of two or more letters, "
-                              "digits, \"-\", \"_\" or \".\"");
+        return ngx_centrifugo_conf_bad_value(cf, cmd, "a name of two or more "
+                                             "letters, digits, \"-\", \"_\" "
+                                             "or \".\"");
     }
 
     ns = hcf->namespaces.elts;
@@ -369,6 +541,14 @@ conf_create_options(ngx_conf_t *cf)
         return NULL;
     }
 
+    options->presence = NGX_CONF_UNSET;
+    options->join_leave = NGX_CONF_UNSET;
+    options->force_push_join_leave = NGX_CONF_UNSET;
+    options->allow_presence_for_client = NGX_CONF_UNSET;
+    options->allow_presence_for_subscriber = NGX_CONF_UNSET;
+    options->allow_presence_for_anonymous = NGX_CONF_UNSET;
+    options->allow_user_limited_channels = NGX_CONF_UNSET;
+    options->data = NGX_CONF_UNSET_UINT;
     options->allow_subscribe_for_client = NGX_CONF_UNSET;
     options->allow_subscribe_for_anonymous = NGX_CONF_UNSET;
     options->allow_publish_for_client = NGX_CONF_UNSET;
@@ -380,8 +560,16 @@ conf_create_options(ngx_conf_t *cf)
 
 
 static void
-conf_init_options(ngx_centrifugo_channel_options_t *options)
+conf_init_options(ngx_centrifugo_channel_options_t *options, ngx_uint_t data)
 {
+    ngx_conf_init_value(options->presence, 0);
+    ngx_conf_init_value(options->join_leave, 0);
+    ngx_conf_init_value(options->force_push_join_leave, 0);
+    ngx_conf_init_value(options->allow_presence_for_client, 0);
+    ngx_conf_init_value(options->allow_presence_for_subscriber, 0);
+    ngx_conf_init_value(options->allow_presence_for_anonymous, 0);
+    ngx_conf_init_value(options->allow_user_limited_channels, 0);
+    ngx_conf_init_uint_value(options->data, data);
     ngx_conf_init_value(options->allow_subscribe_for_client, 0);
     ngx_conf_init_value(options->allow_subscribe_for_anonymous, 0);
     ngx_conf_init_value(options->allow_publish_for_client, 0);
@@ -407,7 +595,7 @@ ngx_centrifugo_conf_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     size = ngx_parse_size(&value[1]);
 
     if (size == NGX_ERROR) {
-        return conf_bad_value(cf, cmd, "a size such as 64m");
+        return ngx_centrifugo_conf_bad_value(cf, cmd, "a size such as 64m");
     }
 
     if (size > NGX_CENTRIFUGO_ZONE_MAX) {
@@ -481,9 +669,9 @@ ngx_centrifugo_conf_origins(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     for (i = 1; i < cf->args->nelts; i++) {
 
         if (value[i].len == 0) {
-            return conf_bad_value(cf, cmd, "origins such as "
-                                  "https://example.com or "
-                                  "https://*.example.com");
+            return ngx_centrifugo_conf_bad_value(cf, cmd, "origins such as "
+                                                 "https://example.com or "
+                                                 "https://*.example.com");
         }
 
         if (value[i].len == 1 && value[i].data[0] == '*') {
@@ -533,175 +721,13 @@ ngx_centrifugo_conf_session_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     if (value[1].len == 0 || ngx_strlchr(value[1].data,
                                          value[1].data + value[1].len, '$'))
     {
-        return conf_bad_value(cf, cmd, "\"off\" or the path of a file, without "
-                              "variables");
+        return ngx_centrifugo_conf_bad_value(cf, cmd, "\"off\" or the path "
+                                             "of a file, without variables");
     }
 
     hcf->session_log = ngx_conf_open_file(cf->cycle, &value[1]);
 
     return hcf->session_log ? NGX_CONF_OK : NGX_CONF_ERROR;
-}
-
-
-char *
-ngx_centrifugo_conf_secret(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_str_t  *field, *value;
-
-    field = (ngx_str_t *) ((u_char *) conf + cmd->offset);
-
-    if (field->data) {
-        return "is duplicate: write it once";
-    }
-
-    value = cf->args->elts;
-
-    if (value[1].len == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "empty value of \"%V\": write a long random "
-                           "string, or leave the directive out", &cmd->name);
-        return NGX_CONF_ERROR;
-    }
-
-    *field = value[1];
-
-    return NGX_CONF_OK;
-}
-
-
-char *
-ngx_centrifugo_conf_flag(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_str_t   *value;
-    ngx_flag_t  *field;
-
-    field = (ngx_flag_t *) ((u_char *) conf + cmd->offset);
-
-    if (*field != NGX_CONF_UNSET) {
-        return "is duplicate: write it once";
-    }
-
-    value = cf->args->elts;
-
-    if (ngx_strcasecmp(value[1].data, (u_char *) "on") == 0) {
-        *field = 1;
-
-    } else if (ngx_strcasecmp(value[1].data, (u_char *) "off") == 0) {
-        *field = 0;
-
-    } else {
-        return conf_bad_value(cf, cmd, "\"on\" or \"off\"");
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-char *
-ngx_centrifugo_conf_time(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_str_t                *value;
-    ngx_int_t                 n;
-    ngx_msec_t               *field;
-    ngx_centrifugo_bounds_t  *bounds;
-
-    field = (ngx_msec_t *) ((u_char *) conf + cmd->offset);
-
-    if (*field != NGX_CONF_UNSET_MSEC) {
-        return "is duplicate: write it once";
-    }
-
-    value = cf->args->elts;
-    bounds = cmd->post;
-
-    n = ngx_parse_time(&value[1], 0);
-
-    if (n == NGX_ERROR || (ngx_uint_t) n < bounds->min
-        || (ngx_uint_t) n > bounds->max)
-    {
-        return conf_bad_value(cf, cmd, bounds->hint);
-    }
-
-    *field = (ngx_msec_t) n;
-
-    return NGX_CONF_OK;
-}
-
-
-char *
-ngx_centrifugo_conf_size(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    size_t                   *field;
-    ssize_t                   n;
-    ngx_str_t                *value;
-    ngx_centrifugo_bounds_t  *bounds;
-
-    field = (size_t *) ((u_char *) conf + cmd->offset);
-
-    if (*field != NGX_CONF_UNSET_SIZE) {
-        return "is duplicate: write it once";
-    }
-
-    value = cf->args->elts;
-    bounds = cmd->post;
-
-    n = ngx_parse_size(&value[1]);
-
-    if (n == NGX_ERROR || (size_t) n < bounds->min
-        || (size_t) n > bounds->max)
-    {
-        return conf_bad_value(cf, cmd, bounds->hint);
-    }
-
-    *field = n;
-
-    return NGX_CONF_OK;
-}
-
-
-char *
-ngx_centrifugo_conf_number(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_str_t                *value;
-    ngx_int_t                 n;
-    ngx_uint_t               *field;
-    ngx_centrifugo_bounds_t  *bounds;
-
-    field = (ngx_uint_t *) ((u_char *) conf + cmd->offset);
-
-    if (*field != NGX_CONF_UNSET_UINT) {
-        return "is duplicate: write it once";
-    }
-
-    value = cf->args->elts;
-    bounds = cmd->post;
-
-    n = ngx_atoi(value[1].data, value[1].len);
-
-    if (n == NGX_ERROR || (ngx_uint_t) n < bounds->min
-        || (ngx_uint_t) n > bounds->max)
-    {
-        return conf_bad_value(cf, cmd, bounds->hint);
-    }
-
-    *field = n;
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-conf_bad_value(ngx_conf_t *cf, ngx_command_t *cmd, const char *hint)
-{
-    ngx_str_t  *value;
-
-    value = cf->args->elts;
-
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "invalid value \"%V\" of \"%V\": write %s",
-                       &value[1], &cmd->name, hint);
-
-    return NGX_CONF_ERROR;
 }
 
 
@@ -869,15 +895,15 @@ conf_check_client(ngx_conf_t *cf, ngx_centrifugo_loc_conf_t *lcf)
 
     hcf = lcf->hub;
 
-    if (hcf->token_hmac_secret_key.len || hcf->client_insecure
-        || hcf->anonymous)
+    if (conf_has_keys(&hcf->verifier) || hcf->skip_signature
+        || hcf->client_insecure || hcf->anonymous || hcf->user || lcf->user)
     {
         return NGX_OK;
     }
 
     ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                   "nobody could connect to \"%V\" of hub \"%V\": write "
-                  "token_hmac_secret_key, "
+                  "token_hmac_secret_key or another key, user, "
                   "allow_anonymous_connect_without_token or client_insecure "
                   "in the hub in %V:%ui",
                   &lcf->directive, &hcf->name, &lcf->file, lcf->line);
@@ -945,7 +971,7 @@ ngx_centrifugo_conf_channel(ngx_centrifugo_hub_conf_t *hcf,
     ngx_uint_t                   i;
     ngx_centrifugo_namespace_t  *ns;
 
-    ngx_centrifugo_channel_namespace(channel, &name);
+    ngx_centrifugo_channel_namespace(&hcf->syntax, channel, &name);
 
     if (name.len == 0) {
         return hcf->options;

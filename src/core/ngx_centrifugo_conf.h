@@ -23,13 +23,33 @@
 #define NGX_CENTRIFUGO_OPTIONS_OFFSET  NGX_HTTP_LOC_CONF_OFFSET
 
 
+/* what data a publication may have */
+typedef enum {
+    NGX_CENTRIFUGO_DATA_SOME = 0,       /* anything but nothing */
+    NGX_CENTRIFUGO_DATA_JSON,
+    NGX_CENTRIFUGO_DATA_OBJECT,
+    NGX_CENTRIFUGO_DATA_BINARY          /* also nothing */
+} ngx_centrifugo_data_e;
+
 /* options of a channel: of a namespace, or of channels without one */
 typedef struct {
+    ngx_flag_t                          presence;
+    ngx_flag_t                          join_leave;
+    ngx_flag_t                          force_push_join_leave;
     ngx_flag_t                          allow_subscribe_for_client;
     ngx_flag_t                          allow_subscribe_for_anonymous;
     ngx_flag_t                          allow_publish_for_client;
     ngx_flag_t                          allow_publish_for_subscriber;
     ngx_flag_t                          allow_publish_for_anonymous;
+    ngx_flag_t                          allow_presence_for_client;
+    ngx_flag_t                          allow_presence_for_subscriber;
+    ngx_flag_t                          allow_presence_for_anonymous;
+    ngx_flag_t                          allow_user_limited_channels;
+    ngx_uint_t                          data;   /* ngx_centrifugo_data_e */
+#if (NGX_PCRE)
+    ngx_regex_t                        *regex;  /* NULL: none */
+#endif
+    ngx_str_t                           channel_regex;
 } ngx_centrifugo_channel_options_t;
 
 typedef struct {
@@ -46,7 +66,6 @@ typedef struct {
     ngx_uint_t                          slots;      /* asked for */
     ngx_cycle_t                        *cycle;
 
-    ngx_str_t                           token_hmac_secret_key;
     ngx_str_t                           api_key;
     ngx_array_t                        *allowed_origins;    /* ngx_str_t */
     ngx_open_file_t                    *session_log;    /* NULL: off */
@@ -54,20 +73,38 @@ typedef struct {
     ngx_flag_t                          client_insecure;
     ngx_flag_t                          api_insecure;
     ngx_flag_t                          anonymous;
+    ngx_flag_t                          no_anonymous_tokens;
+    ngx_flag_t                          skip_signature;
+    ngx_flag_t                          subscription_token;     /* has its own
+                                                                   verifier */
+    ngx_flag_t                          personal;
+    ngx_flag_t                          single_connection;
+    ngx_str_t                           personal_namespace;
+    ngx_http_complex_value_t           *user;               /* NULL: none */
+    ngx_http_complex_value_t           *connection_info;
     ngx_msec_t                          ping_interval;
     ngx_msec_t                          pong_timeout;
     ngx_msec_t                          stale_close_delay;
     ngx_msec_t                          expired_close_delay;
+    ngx_msec_t                          expired_sub_close_delay;
     ngx_msec_t                          write_timeout;
     ngx_msec_t                          drain_time;
     ngx_uint_t                          channel_limit;
     ngx_uint_t                          channel_max_length;
     ngx_uint_t                          connection_limit;
+    ngx_uint_t                          connection_limit_per_address;
+    ngx_uint_t                          connection_rate_limit;
+    ngx_uint_t                          user_connection_limit;
+    size_t                              presence_info_max;
+    ngx_uint_t                          data;   /* of namespaces that do not
+                                                   say; ngx_centrifugo_data_e */
+    ngx_centrifugo_channel_syntax_t     syntax;
     size_t                              message_size_limit;
     size_t                              publication_max_size;
     size_t                              queue_max_size;
 
     ngx_centrifugo_verifier_t           verifier;
+    ngx_centrifugo_verifier_t           subscription_verifier;
     ngx_centrifugo_channel_options_t   *options;
     ngx_array_t                         namespaces;
                                         /* ngx_centrifugo_namespace_t */
@@ -77,6 +114,7 @@ typedef struct {
     void                               *channels;
     void                               *requests;
     ngx_queue_t                         clients;    /* of this worker */
+    void                               *users[2];   /* by user, by address */
     ngx_uint_t                          index;
 
 #if (NGX_CENTRIFUGO_TEST)
@@ -130,6 +168,8 @@ typedef struct {
     ngx_str_t                           file;       /* of the directive */
     ngx_uint_t                          line;
     ngx_http_core_loc_conf_t           *clcf;
+    ngx_http_complex_value_t           *user;       /* before the hub's */
+    ngx_http_complex_value_t           *connection_info;
     unsigned                            merged:1;
 } ngx_centrifugo_loc_conf_t;
 
@@ -148,7 +188,17 @@ char *ngx_centrifugo_conf_origins(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_centrifugo_conf_session_log(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-char *ngx_centrifugo_conf_secret(ngx_conf_t *cf, ngx_command_t *cmd,
+char *ngx_centrifugo_conf_string(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_centrifugo_conf_seconds(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_centrifugo_conf_data(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_centrifugo_conf_regex(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_centrifugo_conf_mark(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_centrifugo_conf_value(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_centrifugo_conf_flag(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -160,6 +210,10 @@ char *ngx_centrifugo_conf_number(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_centrifugo_conf_location(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+
+/* Logs a wrong value and what to write instead; returns NGX_CONF_ERROR. */
+char *ngx_centrifugo_conf_bad_value(ngx_conf_t *cf, ngx_command_t *cmd,
+    const char *hint);
 
 void *ngx_centrifugo_conf_create_main(ngx_conf_t *cf);
 void *ngx_centrifugo_conf_create_loc(ngx_conf_t *cf);

@@ -230,6 +230,29 @@ ngx_centrifugo_hub_add(ngx_centrifugo_hub_t *hub,
 }
 
 
+ngx_int_t
+ngx_centrifugo_hub_rate(ngx_centrifugo_hub_t *hub, ngx_uint_t limit)
+{
+    uint64_t  now, full, next;
+
+    now = (uint64_t) ngx_current_msec * 1000;
+    full = __atomic_load_n(&hub->shm->rate, __ATOMIC_RELAXED);
+
+    do {
+        next = ngx_max(full, now) + 1000000 / limit;
+
+        if (next > now + 1000000) {
+            return NGX_DECLINED;
+        }
+
+    } while (!__atomic_compare_exchange_n(&hub->shm->rate, &full, next, 0,
+                                          __ATOMIC_RELAXED,
+                                          __ATOMIC_RELAXED));
+
+    return NGX_OK;
+}
+
+
 void
 ngx_centrifugo_hub_set(ngx_centrifugo_hub_t *hub,
     ngx_centrifugo_counter_e gauge, uint64_t n)
@@ -370,6 +393,16 @@ ngx_centrifugo_hub_make_id(ngx_centrifugo_hub_t *hub, u_char *id)
     ngx_memcpy(id, &owner, sizeof(uint32_t));
 
     return NGX_OK;
+}
+
+
+void
+ngx_centrifugo_hub_node(ngx_centrifugo_hub_t *hub, u_char *uuid16)
+{
+    ngx_memcpy(uuid16, hub->shm->node, 16);
+
+    uuid16[6] = (u_char) ((uuid16[6] & 0x0f) | 0x40);
+    uuid16[8] = (u_char) ((uuid16[8] & 0x3f) | 0x80);
 }
 
 

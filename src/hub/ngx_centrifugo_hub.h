@@ -54,7 +54,7 @@ typedef enum {
     NGX_CENTRIFUGO_COUNT_LOG_LOST,
     NGX_CENTRIFUGO_COUNT_WAKES,
     NGX_CENTRIFUGO_COUNT_DISCONNECTS,               /* one for each code */
-    NGX_CENTRIFUGO_COUNT_N = NGX_CENTRIFUGO_COUNT_DISCONNECTS + 16
+    NGX_CENTRIFUGO_COUNT_N = NGX_CENTRIFUGO_COUNT_DISCONNECTS + 24
 } ngx_centrifugo_counter_e;
 
 typedef struct ngx_centrifugo_hub_shm_s  ngx_centrifugo_hub_shm_t;
@@ -405,6 +405,13 @@ void ngx_centrifugo_hub_members(ngx_centrifugo_hub_t *hub, uint64_t *mask);
 void ngx_centrifugo_hub_add(ngx_centrifugo_hub_t *hub,
     ngx_centrifugo_counter_e counter, int64_t n);
 
+/*
+ * A token bucket of all workers: `limit` events a second, as many at once.
+ * NGX_OK or NGX_DECLINED.
+ */
+ngx_int_t ngx_centrifugo_hub_rate(ngx_centrifugo_hub_t *hub,
+    ngx_uint_t limit);
+
 /* Sets a gauge of this worker's slot; no slot: does nothing. */
 void ngx_centrifugo_hub_set(ngx_centrifugo_hub_t *hub,
     ngx_centrifugo_counter_e gauge, uint64_t n);
@@ -422,6 +429,9 @@ void ngx_centrifugo_hub_stat(ngx_centrifugo_hub_t *hub,
  * can tell the owner's slot and generation.  NGX_ERROR: no random bytes.
  */
 ngx_int_t ngx_centrifugo_hub_make_id(ngx_centrifugo_hub_t *hub, u_char *id);
+
+/* The id of the zone, 16 bytes: that of this NGINX instance in this hub. */
+void ngx_centrifugo_hub_node(ngx_centrifugo_hub_t *hub, u_char *uuid16);
 
 /* The owner of such an id; whether it still lives is for the caller. */
 void ngx_centrifugo_hub_id_owner(ngx_centrifugo_hub_t *hub, const u_char *id,

@@ -818,16 +818,22 @@ ngx_int_t
 ngx_centrifugo_json_int(ngx_centrifugo_json_t *map, const char *name,
     size_t len, int64_t min, int64_t max, int64_t *n)
 {
-    int64_t                 i;
-    uint64_t                u;
-    ngx_uint_t              minus;
     ngx_centrifugo_json_t  *value;
 
     value = ngx_centrifugo_json_get(map, name, len);
 
-    if (value == NULL) {
-        return NGX_DECLINED;
-    }
+    return value ? ngx_centrifugo_json_to_int(value, min, max, n)
+                 : NGX_DECLINED;
+}
+
+
+ngx_int_t
+ngx_centrifugo_json_to_int(ngx_centrifugo_json_t *value, int64_t min,
+    int64_t max, int64_t *n)
+{
+    int64_t     i;
+    uint64_t    u;
+    ngx_uint_t  minus;
 
     if (json_digits(value, &minus, &u) != NGX_OK
         || u > (uint64_t) INT64_MAX + minus)

@@ -84,6 +84,8 @@ ngx_int_t ngx_centrifugo_json_int(ngx_centrifugo_json_t *map,
 /* The number of a value.  NGX_OK or NGX_ERROR as above. */
 ngx_int_t ngx_centrifugo_json_to_uint(ngx_centrifugo_json_t *value,
     uint64_t max, uint64_t *n);
+ngx_int_t ngx_centrifugo_json_to_int(ngx_centrifugo_json_t *value,
+    int64_t min, int64_t max, int64_t *n);
 
 /*
  * Appends a string with quotes and escapes.

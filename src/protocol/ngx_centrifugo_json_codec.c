@@ -37,6 +37,8 @@ static ngx_int_t codec_next(u_char **pos, u_char *end, ngx_uint_t first,
     ngx_str_t *cmd);
 static ngx_int_t codec_decode(ngx_centrifugo_arena_t *arena, ngx_str_t *bytes,
     ngx_centrifugo_command_t *cmd);
+static ngx_int_t codec_subs(ngx_centrifugo_arena_t *arena,
+    ngx_centrifugo_json_t *connect, ngx_centrifugo_command_t *cmd);
 static ngx_int_t codec_fields(ngx_centrifugo_json_t *map,
     codec_field_t *fields, ngx_centrifugo_command_t *cmd);
 static ngx_int_t codec_field(ngx_centrifugo_json_t *map,
@@ -51,13 +53,24 @@ static void codec_connect(ngx_centrifugo_buf_t *b, uint32_t id,
 static void codec_subscribe(ngx_centrifugo_buf_t *b, uint32_t id,
     const ngx_centrifugo_subscribe_result_t *result);
 static void codec_refresh(ngx_centrifugo_buf_t *b, uint32_t id,
-    ngx_uint_t expires, uint32_t ttl);
+    ngx_centrifugo_method_e method, ngx_uint_t expires, uint32_t ttl);
+static void codec_presence(ngx_centrifugo_buf_t *b, uint32_t id,
+    const ngx_centrifugo_client_info_t *infos, ngx_uint_t n);
+static void codec_presence_stats(ngx_centrifugo_buf_t *b, uint32_t id,
+    uint32_t clients, uint32_t users);
 static void codec_done(ngx_centrifugo_buf_t *b, uint32_t id,
     ngx_centrifugo_method_e method);
 static void codec_push_publication(ngx_centrifugo_buf_t *b,
     const ngx_str_t *channel, const ngx_centrifugo_publication_t *pub);
+static void codec_push_subscribe(ngx_centrifugo_buf_t *b,
+    const ngx_str_t *channel,
+    const ngx_centrifugo_subscribe_result_t *result);
 static void codec_push_unsubscribe(ngx_centrifugo_buf_t *b,
     const ngx_str_t *channel, ngx_uint_t code, const ngx_str_t *reason);
+static void codec_push_refresh(ngx_centrifugo_buf_t *b, ngx_uint_t expires,
+    uint32_t ttl);
+static void codec_subscribe_result(ngx_centrifugo_buf_t *b,
+    const ngx_centrifugo_subscribe_result_t *result);
 static void codec_reply(ngx_centrifugo_buf_t *b, uint32_t id,
     const ngx_str_t *name);
 static void codec_push(ngx_centrifugo_buf_t *b, const ngx_str_t *channel,
@@ -202,9 +215,13 @@ const ngx_centrifugo_codec_t  ngx_centrifugo_codec_json = {
     codec_connect,
     codec_subscribe,
     codec_refresh,
+    codec_presence,
+    codec_presence_stats,
     codec_done,
     codec_push_publication,
-    codec_push_unsubscribe
+    codec_push_subscribe,
+    codec_push_unsubscribe,
+    codec_push_refresh
 };
 
 
@@ -305,10 +322,49 @@ codec_decode(ngx_centrifugo_arena_t *arena, ngx_str_t *bytes,
             if (codec_fields(value, request->fields, cmd) != NGX_OK) {
                 return NGX_ERROR;
             }
+
+            if (request->method == NGX_CENTRIFUGO_CMD_CONNECT
+                && codec_subs(arena, value, cmd) != NGX_OK)
+            {
+                return NGX_ABORT;
+            }
         }
     }
 
     cmd->method = winner ? winner->method : NGX_CENTRIFUGO_CMD_NONE;
+
+    return NGX_OK;
+}
+
+
+/*
+ * Names of the channels that connect asks for; of duplicate ones the first.
+ */
+
+static ngx_int_t
+codec_subs(ngx_centrifugo_arena_t *arena, ngx_centrifugo_json_t *connect,
+    ngx_centrifugo_command_t *cmd)
+{
+    ngx_centrifugo_json_t          *subs, *value;
+    ngx_centrifugo_command_sub_t   *sub, **last;
+
+    subs = ngx_centrifugo_json_get(connect, "subs", 4);
+    last = &cmd->subs;
+
+    for (value = subs ? subs->child : NULL; value; value = value->next) {
+
+        sub = ngx_centrifugo_arena_alloc(arena,
+                                         sizeof(ngx_centrifugo_command_sub_t));
+        if (sub == NULL) {
+            return NGX_ERROR;
+        }
+
+        sub->channel = value->key;
+        sub->next = NULL;
+
+        *last = sub;
+        last = &sub->next;
+    }
 
     return NGX_OK;
 }
@@ -500,6 +556,8 @@ static void
 codec_connect(ngx_centrifugo_buf_t *b, uint32_t id,
     const ngx_centrifugo_connect_result_t *result)
 {
+    ngx_uint_t  i;
+
     codec_reply(b, id, &codec_requests[0].name);
 
     ngx_centrifugo_buf_literal(b, "\"client\":");
@@ -514,6 +572,25 @@ codec_connect(ngx_centrifugo_buf_t *b, uint32_t id,
         ngx_centrifugo_json_append_raw(b, &result->data);
     }
 
+    if (result->nsubs) {
+        codec_key(b, "subs");
+        ngx_centrifugo_buf_byte(b, '{');
+
+        for (i = 0; i < result->nsubs; i++) {
+
+            if (i) {
+                ngx_centrifugo_buf_byte(b, ',');
+            }
+
+            ngx_centrifugo_json_append_string(b, &result->subs[i].channel);
+            ngx_centrifugo_buf_literal(b, ":{");
+            codec_subscribe_result(b, &result->subs[i].result);
+            ngx_centrifugo_buf_byte(b, '}');
+        }
+
+        ngx_centrifugo_buf_byte(b, '}');
+    }
+
     codec_uint(b, "ping", result->ping);
     codec_true(b, "pong", result->pong);
 
@@ -526,7 +603,15 @@ codec_subscribe(ngx_centrifugo_buf_t *b, uint32_t id,
     const ngx_centrifugo_subscribe_result_t *result)
 {
     codec_reply(b, id, &codec_requests[1].name);
+    codec_subscribe_result(b, result);
+    ngx_centrifugo_buf_literal(b, "}}");
+}
 
+
+static void
+codec_subscribe_result(ngx_centrifugo_buf_t *b,
+    const ngx_centrifugo_subscribe_result_t *result)
+{
     codec_true(b, "expires", result->expires);
     codec_uint(b, "ttl", result->ttl);
     codec_true(b, "recoverable", result->recoverable);
@@ -546,19 +631,55 @@ codec_subscribe(ngx_centrifugo_buf_t *b, uint32_t id,
     }
 
     codec_true(b, "was_recovering", result->was_recovering);
+}
 
+
+static void
+codec_refresh(ngx_centrifugo_buf_t *b, uint32_t id,
+    ngx_centrifugo_method_e method, ngx_uint_t expires, uint32_t ttl)
+{
+    codec_reply(b, id, ngx_centrifugo_method_name(method));
+    codec_true(b, "expires", expires);
+    codec_uint(b, "ttl", ttl);
     ngx_centrifugo_buf_literal(b, "}}");
 }
 
 
 static void
-codec_refresh(ngx_centrifugo_buf_t *b, uint32_t id, ngx_uint_t expires,
-    uint32_t ttl)
+codec_presence(ngx_centrifugo_buf_t *b, uint32_t id,
+    const ngx_centrifugo_client_info_t *infos, ngx_uint_t n)
+{
+    ngx_uint_t  i;
+
+    codec_reply(b, id,
+                ngx_centrifugo_method_name(NGX_CENTRIFUGO_CMD_PRESENCE));
+    ngx_centrifugo_buf_literal(b, "\"presence\":{");
+
+    for (i = 0; i < n; i++) {
+
+        if (i) {
+            ngx_centrifugo_buf_byte(b, ',');
+        }
+
+        ngx_centrifugo_json_append_string(b, &infos[i].client);
+        ngx_centrifugo_buf_byte(b, ':');
+        ngx_centrifugo_json_append_info(b, &infos[i]);
+    }
+
+    ngx_centrifugo_buf_literal(b, "}}}");
+}
+
+
+static void
+codec_presence_stats(ngx_centrifugo_buf_t *b, uint32_t id, uint32_t clients,
+    uint32_t users)
 {
     codec_reply(b, id,
-                ngx_centrifugo_method_name(NGX_CENTRIFUGO_CMD_REFRESH));
-    codec_true(b, "expires", expires);
-    codec_uint(b, "ttl", ttl);
+              ngx_centrifugo_method_name(NGX_CENTRIFUGO_CMD_PRESENCE_STATS));
+    ngx_centrifugo_buf_literal(b, "\"num_clients\":");
+    ngx_centrifugo_buf_append_uint(b, clients);
+    ngx_centrifugo_buf_literal(b, ",\"num_users\":");
+    ngx_centrifugo_buf_append_uint(b, users);
     ngx_centrifugo_buf_literal(b, "}}");
 }
 
@@ -576,6 +697,15 @@ static void
 codec_push_publication(ngx_centrifugo_buf_t *b, const ngx_str_t *channel,
     const ngx_centrifugo_publication_t *pub)
 {
+    if (pub->type != NGX_CENTRIFUGO_PUSH_PUBLICATION) {
+        codec_push(b, channel, pub->type == NGX_CENTRIFUGO_PUSH_JOIN
+                               ? "join" : "leave");
+        ngx_centrifugo_buf_literal(b, "{\"info\":");
+        ngx_centrifugo_json_append_info(b, pub->info);
+        ngx_centrifugo_buf_literal(b, "}}}");
+        return;
+    }
+
     codec_push(b, channel, "pub");
 
     ngx_centrifugo_buf_literal(b, "{\"data\":");
@@ -583,26 +713,55 @@ codec_push_publication(ngx_centrifugo_buf_t *b, const ngx_str_t *channel,
 
     if (pub->info) {
         codec_key(b, "info");
-        ngx_centrifugo_buf_literal(b, "{\"user\":");
-        ngx_centrifugo_json_append_string(b, &pub->info->user);
-        codec_key(b, "client");
-        ngx_centrifugo_json_append_string(b, &pub->info->client);
-
-        if (pub->info->conn_info.len) {
-            codec_key(b, "conn_info");
-            ngx_centrifugo_json_append_raw(b, &pub->info->conn_info);
-        }
-
-        if (pub->info->chan_info.len) {
-            codec_key(b, "chan_info");
-            ngx_centrifugo_json_append_raw(b, &pub->info->chan_info);
-        }
-
-        ngx_centrifugo_buf_byte(b, '}');
+        ngx_centrifugo_json_append_info(b, pub->info);
     }
 
     codec_uint(b, "offset", pub->offset);
 
+    ngx_centrifugo_buf_literal(b, "}}}");
+}
+
+
+void
+ngx_centrifugo_json_append_info(ngx_centrifugo_buf_t *b,
+    const ngx_centrifugo_client_info_t *info)
+{
+    ngx_centrifugo_buf_literal(b, "{\"user\":");
+    ngx_centrifugo_json_append_string(b, &info->user);
+    codec_key(b, "client");
+    ngx_centrifugo_json_append_string(b, &info->client);
+
+    if (info->conn_info.len) {
+        codec_key(b, "conn_info");
+        ngx_centrifugo_json_append_raw(b, &info->conn_info);
+    }
+
+    if (info->chan_info.len) {
+        codec_key(b, "chan_info");
+        ngx_centrifugo_json_append_raw(b, &info->chan_info);
+    }
+
+    ngx_centrifugo_buf_byte(b, '}');
+}
+
+
+static void
+codec_push_subscribe(ngx_centrifugo_buf_t *b, const ngx_str_t *channel,
+    const ngx_centrifugo_subscribe_result_t *result)
+{
+    codec_push(b, channel, "subscribe");
+    ngx_centrifugo_buf_byte(b, '{');
+    codec_subscribe_result(b, result);
+    ngx_centrifugo_buf_literal(b, "}}}");
+}
+
+
+static void
+codec_push_refresh(ngx_centrifugo_buf_t *b, ngx_uint_t expires, uint32_t ttl)
+{
+    ngx_centrifugo_buf_literal(b, "{\"push\":{\"refresh\":{");
+    codec_true(b, "expires", expires);
+    codec_uint(b, "ttl", ttl);
     ngx_centrifugo_buf_literal(b, "}}}");
 }
 

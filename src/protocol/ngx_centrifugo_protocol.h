@@ -27,6 +27,14 @@ typedef enum {
     NGX_CENTRIFUGO_CMD_COUNT
 } ngx_centrifugo_method_e;
 
+typedef struct ngx_centrifugo_command_sub_s  ngx_centrifugo_command_sub_t;
+
+/* a channel that connect asks for */
+struct ngx_centrifugo_command_sub_s {
+    ngx_str_t                      channel;
+    ngx_centrifugo_command_sub_t  *next;
+};
+
 /*
  * One decoded command.  Strings point into the input or into the arena and
  * live as long as both; an absent string has data NULL, `""` has len 0 and
@@ -55,6 +63,7 @@ typedef struct {
     int32_t                  type;
     int32_t                  limit;
     int64_t                  flag;
+    ngx_centrifugo_command_sub_t  *subs;        /* connect */
 } ngx_centrifugo_command_t;
 
 typedef struct {
@@ -64,22 +73,20 @@ typedef struct {
     ngx_str_t                chan_info;
 } ngx_centrifugo_client_info_t;
 
+/* what subscribers of a channel get */
+typedef enum {
+    NGX_CENTRIFUGO_PUSH_PUBLICATION = 0,
+    NGX_CENTRIFUGO_PUSH_JOIN,               /* these have `info` only */
+    NGX_CENTRIFUGO_PUSH_LEAVE
+} ngx_centrifugo_push_e;
+
 typedef struct {
+    ngx_centrifugo_push_e          type;
     ngx_str_t                      data;
     ngx_uint_t                     json;        /* data is valid JSON */
     uint64_t                       offset;      /* 0: none */
     ngx_centrifugo_client_info_t  *info;        /* NULL: none */
 } ngx_centrifugo_publication_t;
-
-typedef struct {
-    ngx_str_t                client;
-    ngx_str_t                version;
-    ngx_str_t                data;      /* raw JSON, len 0: none */
-    uint32_t                 ttl;
-    uint32_t                 ping;      /* seconds, 0: none */
-    unsigned                 expires:1;
-    unsigned                 pong:1;
-} ngx_centrifugo_connect_result_t;
 
 typedef struct {
     unsigned                 expires:1;
@@ -92,6 +99,24 @@ typedef struct {
     uint64_t                 offset;
     ngx_str_t                data;
 } ngx_centrifugo_subscribe_result_t;
+
+/* a server-side subscription in the reply to connect */
+typedef struct {
+    ngx_str_t                           channel;
+    ngx_centrifugo_subscribe_result_t   result;
+} ngx_centrifugo_connect_sub_t;
+
+typedef struct {
+    ngx_str_t                      client;
+    ngx_str_t                      version;
+    ngx_str_t                      data;        /* raw JSON, len 0: none */
+    uint32_t                       ttl;
+    uint32_t                       ping;        /* seconds, 0: none */
+    unsigned                       expires:1;
+    unsigned                       pong:1;
+    ngx_centrifugo_connect_sub_t  *subs;
+    ngx_uint_t                     nsubs;
+} ngx_centrifugo_connect_result_t;
 
 typedef struct {
     ngx_uint_t               code;
@@ -130,23 +155,41 @@ typedef struct {
                     const ngx_centrifugo_connect_result_t *result);
     void       (*subscribe)(ngx_centrifugo_buf_t *b, uint32_t id,
                     const ngx_centrifugo_subscribe_result_t *result);
+    /* refresh and sub_refresh */
     void       (*refresh)(ngx_centrifugo_buf_t *b, uint32_t id,
-                    ngx_uint_t expires, uint32_t ttl);
+                    ngx_centrifugo_method_e method, ngx_uint_t expires,
+                    uint32_t ttl);
+    void       (*presence)(ngx_centrifugo_buf_t *b, uint32_t id,
+                    const ngx_centrifugo_client_info_t *infos, ngx_uint_t n);
+    void       (*presence_stats)(ngx_centrifugo_buf_t *b, uint32_t id,
+                    uint32_t clients, uint32_t users);
     /* a result without content: unsubscribe, publish */
     void       (*done)(ngx_centrifugo_buf_t *b, uint32_t id,
                     ngx_centrifugo_method_e method);
 
+    /* also of joins and leaves */
     void       (*push_publication)(ngx_centrifugo_buf_t *b,
                     const ngx_str_t *channel,
                     const ngx_centrifugo_publication_t *pub);
+    void       (*push_subscribe)(ngx_centrifugo_buf_t *b,
+                    const ngx_str_t *channel,
+                    const ngx_centrifugo_subscribe_result_t *result);
     void       (*push_unsubscribe)(ngx_centrifugo_buf_t *b,
                     const ngx_str_t *channel, ngx_uint_t code,
                     const ngx_str_t *reason);
+    void       (*push_refresh)(ngx_centrifugo_buf_t *b, ngx_uint_t expires,
+                    uint32_t ttl);
 } ngx_centrifugo_codec_t;
 
 
 extern const ngx_centrifugo_codec_t  ngx_centrifugo_codec_json;
 
+
+/*
+ * Appends a client's identity as a JSON object; the server API has the same.
+ */
+void ngx_centrifugo_json_append_info(ngx_centrifugo_buf_t *b,
+    const ngx_centrifugo_client_info_t *info);
 
 /* "connect", "subscribe", ...; "unknown" for NGX_CENTRIFUGO_CMD_NONE */
 const ngx_str_t *ngx_centrifugo_method_name(ngx_centrifugo_method_e method);

@@ -73,13 +73,14 @@ static u_char  ws_write_buf[WS_WRITE_SIZE];
 
 void
 ngx_centrifugo_ws_start(ngx_connection_t *c, ngx_centrifugo_loc_conf_t *lcf,
-    const ngx_str_t *early)
+    ngx_centrifugo_admission_t *admission, const ngx_str_t *early)
 {
     ngx_centrifugo_ws_t  *ws;
 
     ws = calloc(1, sizeof(ngx_centrifugo_ws_t));
 
     if (ws == NULL) {
+        ngx_centrifugo_admission_release(admission);
         ngx_http_close_connection(c);
         return;
     }
@@ -92,6 +93,7 @@ ngx_centrifugo_ws_start(ngx_connection_t *c, ngx_centrifugo_loc_conf_t *lcf,
     ws->client.addr = &c->addr_text;
 
     if (ngx_centrifugo_client_init(&ws->client) != NGX_OK) {
+        ngx_centrifugo_admission_release(admission);
         free(ws);
         ngx_http_close_connection(c);
         return;
@@ -114,6 +116,13 @@ ngx_centrifugo_ws_start(ngx_connection_t *c, ngx_centrifugo_loc_conf_t *lcf,
         ngx_centrifugo_timer_set(&ws->client, NGX_CENTRIFUGO_DUE_STALE, 0);
     }
 #endif
+
+    if (ngx_centrifugo_admission_use(admission, &ws->client) != NGX_OK) {
+        ngx_centrifugo_client_destroy(&ws->client);
+        free(ws);
+        ngx_http_close_connection(c);
+        return;
+    }
 
     c->data = ws;
     c->read->handler = ws_read_handler;

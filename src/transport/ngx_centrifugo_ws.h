@@ -7,6 +7,7 @@
 
 
 #include "../client/ngx_centrifugo_client.h"
+#include "ngx_centrifugo_admission.h"
 #include "ngx_centrifugo_ws_frame.h"
 
 
@@ -36,12 +37,13 @@ typedef struct {
 ngx_int_t ngx_centrifugo_ws_handler(ngx_http_request_t *r);
 
 /*
- * Takes a connection whose request is gone and makes it a session; `early` are
- * bytes that came behind the handshake.  The connection is closed when that
- * fails.
+ * Takes a connection whose request is gone and makes it a session, and uses up
+ * its admission; `early` are bytes that came behind the handshake.  The
+ * connection is closed when that fails.
  */
 void ngx_centrifugo_ws_start(ngx_connection_t *c,
-    ngx_centrifugo_loc_conf_t *lcf, const ngx_str_t *early);
+    ngx_centrifugo_loc_conf_t *lcf, ngx_centrifugo_admission_t *admission,
+    const ngx_str_t *early);
 
 
 #endif /* _NGX_CENTRIFUGO_WS_H_INCLUDED_ */

@@ -54,8 +54,10 @@ ngx_centrifugo_ws_handler(ngx_http_request_t *r)
     ngx_int_t                   rc;
     ngx_str_t                   protocol;
     handshake_t                 h;
+    const char                 *why;
     ngx_centrifugo_hub_conf_t  *hcf;
     ngx_centrifugo_loc_conf_t  *lcf;
+    ngx_centrifugo_admission_t *admission;
 
     if (r->method != NGX_HTTP_GET) {
         return handshake_refuse(r, NGX_HTTP_NOT_ALLOWED, "Allow", "GET",
@@ -106,21 +108,13 @@ ngx_centrifugo_ws_handler(ngx_http_request_t *r)
                                 "Pages of this origin may not connect.\n");
     }
 
-    if (!ngx_centrifugo_worker_ready(hcf)
-        || (hcf->connection_limit
-            && ngx_centrifugo_hub_sum(&hcf->hub,
-                                      NGX_CENTRIFUGO_GAUGE_SESSIONS)
-               >= hcf->connection_limit))
-    {
-        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
-                      "centrifugo: no more connections to hub \"%V\"",
-                      &hcf->name);
+    rc = ngx_centrifugo_admit(r, lcf, &admission, &why);
 
-        ngx_centrifugo_hub_add(&hcf->hub, NGX_CENTRIFUGO_COUNT_REFUSED, 1);
-
-        return handshake_refuse(r, NGX_HTTP_SERVICE_UNAVAILABLE, NULL, NULL,
-                                "No more connections are taken now.\n");
+    if (rc != NGX_OK) {
+        return handshake_refuse(r, rc, NULL, NULL, why);
     }
+
+    ngx_http_set_ctx(r, admission, ngx_centrifugo_module);
 
     ngx_str_null(&protocol);
 
@@ -534,6 +528,7 @@ handshake_detach_handler(ngx_event_t *ev)
     ngx_http_request_t         *r;
     ngx_http_connection_t      *hc;
     ngx_centrifugo_loc_conf_t  *lcf;
+    ngx_centrifugo_admission_t *admission;
 
     d = ev->data;
     r = d->request;
@@ -563,6 +558,9 @@ handshake_detach_handler(ngx_event_t *ev)
         ngx_del_timer(c->read);
     }
 
+    admission = ngx_http_get_module_ctx(r, ngx_centrifugo_module);
+    ngx_centrifugo_admission_take(r, admission);
+
     /* realip takes back the address it has found, whose text stays */
 
     addr = c->addr_text;
@@ -574,7 +572,7 @@ handshake_detach_handler(ngx_event_t *ev)
 
     handshake_free_buffers(c, hc);
 
-    ngx_centrifugo_ws_start(c, lcf, &early);
+    ngx_centrifugo_ws_start(c, lcf, admission, &early);
 
     free(early.data);
 }

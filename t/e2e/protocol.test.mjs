@@ -810,7 +810,13 @@ suite('protocol', { concurrency: 16 }, async (s) => {
 
     row('sub_refresh',
         [sub(2, 'a'), '{"id":3,"sub_refresh":{"channel":"a","token":"x"}}'],
-        ['{"id":2,"subscribe":{}}', error(3, 108)]);
+        ['{"id":2,"subscribe":{}}'], INVALID);
+    row('sub_refresh without a token',
+        [sub(2, 'a'), '{"id":3,"sub_refresh":{"channel":"a"}}'],
+        ['{"id":2,"subscribe":{}}', error(3, 107)]);
+    row('sub_refresh without a subscription',
+        '{"id":3,"sub_refresh":{"channel":"a","token":"x"}}',
+        [error(3, 103)]);
     row('rpc', '{"id":2,"rpc":{"method":"x","data":{"a":1}}}',
         [error(2, 108)]);
     row('rpc without a method', '{"id":2,"rpc":{}}', [error(2, 108)]);

@@ -382,3 +382,14 @@ ngx_centrifugo_session_log(ngx_centrifugo_client_t *client)
 {
     /* has a file, and the formats of NGINX */
 }
+
+
+#if (NGX_PCRE)
+
+__attribute__((weak)) ngx_int_t
+ngx_regex_exec(ngx_regex_t *re, ngx_str_t *s, int *captures, ngx_uint_t size)
+{
+    return NGX_DECLINED;
+}
+
+#endif

@@ -125,7 +125,7 @@ ngx_centrifugo_conf_channel(ngx_centrifugo_hub_conf_t *hcf,
 {
     ngx_str_t  name;
 
-    ngx_centrifugo_channel_namespace(channel, &name);
+    ngx_centrifugo_channel_namespace(&hcf->syntax, channel, &name);
 
     return name.len ? NULL : hcf->options;
 }
@@ -239,13 +239,59 @@ late_unsubscribe(ngx_centrifugo_channel_t *ch)
 }
 
 
+static void
+late_presence_add(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_centrifugo_presence_t *presence,
+    const ngx_centrifugo_completion_t *done)
+{
+    ngx_centrifugo_engine_memory.presence_add(hcf, presence, done);
+}
+
+
+static void
+late_presence_remove(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_centrifugo_presence_t *presence)
+{
+    ngx_centrifugo_engine_memory.presence_remove(hcf, presence);
+}
+
+
+static void
+late_announce(ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *channel,
+    ngx_centrifugo_entry_e type, const ngx_str_t *info)
+{
+    ngx_centrifugo_engine_memory.announce(hcf, channel, type, info);
+}
+
+
+static void
+late_presence(ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *channel,
+    const ngx_centrifugo_completion_t *done)
+{
+    ngx_centrifugo_engine_memory.presence(hcf, channel, done);
+}
+
+
+static void
+late_presence_stats(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_str_t *channel, const ngx_centrifugo_completion_t *done)
+{
+    ngx_centrifugo_engine_memory.presence_stats(hcf, channel, done);
+}
+
+
 static const ngx_centrifugo_engine_t  late_engine = {
     ngx_string("late"),
     late_init,
     late_exit,
     late_publish,
     late_subscribe,
-    late_unsubscribe
+    late_unsubscribe,
+    late_presence_add,
+    late_presence_remove,
+    late_announce,
+    late_presence,
+    late_presence_stats
 };
 
 
@@ -530,6 +576,11 @@ hub_conf(ngx_centrifugo_hub_conf_t *hcf)
     hcf->publication_max_size = 65536;
     hcf->queue_max_size = 1024 * 1024;
     hcf->options = &options;
+    hcf->presence_info_max = 4096;
+    hcf->syntax.private_prefix = '$';
+    hcf->syntax.namespace_boundary = ':';
+    hcf->syntax.user_boundary = '#';
+    hcf->syntax.user_separator = ',';
     hcf->verifier.check = ngx_centrifugo_token_check;
     hcf->hub.shm = shm;
     hcf->hub.registry = reg;

@@ -261,9 +261,9 @@ replies(void)
         "\"temporary\":true}}");
     OUT(c->done(&b, 3, NGX_CENTRIFUGO_CMD_UNSUBSCRIBE),
         "{\"id\":3,\"unsubscribe\":{}}");
-    OUT(c->refresh(&b, 5, 1, 600),
+    OUT(c->refresh(&b, 5, NGX_CENTRIFUGO_CMD_REFRESH, 1, 600),
         "{\"id\":5,\"refresh\":{\"expires\":true,\"ttl\":600}}");
-    OUT(c->refresh(&b, 5, 0, 0), "{\"id\":5,\"refresh\":{}}");
+    OUT(c->refresh(&b, 5, NGX_CENTRIFUGO_CMD_REFRESH, 0, 0), "{\"id\":5,\"refresh\":{}}");
     OUT(c->subscribe(&b, 2, &sub), "{\"id\":2,\"subscribe\":{}}");
     sub.recoverable = sub.positioned = sub.recovered = 1;
     sub.was_recovering = 1;
