@@ -234,8 +234,10 @@ void ngx_centrifugo_hub_enter(ngx_centrifugo_hub_t *hub, ngx_uint_t slot);
 void ngx_centrifugo_hub_exit(ngx_centrifugo_hub_t *hub);
 
 /*
- * Clears what belongs to a slot whose tenant is gone, at most 256 items a
- * call; *cursor starts at 0.  NGX_AGAIN: call again; NGX_OK: all is clear.
+ * Clears what belongs to a slot whose tenant is gone, in a call at most 16
+ * sections of 256 items or one entry of presence; *cursor starts at 0.
+ * NGX_AGAIN: call again; NGX_OK: all is clear.  Whom the leaves are for is
+ * woken by ngx_centrifugo_hub_wake(), after each call.
  */
 ngx_int_t ngx_centrifugo_hub_reap(ngx_centrifugo_hub_t *hub, ngx_uint_t slot,
     uint64_t *cursor);

@@ -395,8 +395,10 @@ reading(void)
 {
     enum { KEPT = 900, ALL = 4000 };
     static u_char                      buf[8196], there[ALL];
+    char                               other[32];
     size_t                             len, at;
     uint32_t                           size, c, last;
+    uint64_t                           user;
     ngx_int_t                          rc;
     ngx_str_t                          ch;
     ngx_uint_t                         i, k, round, calls;
@@ -490,6 +492,48 @@ reading(void)
     }
 
     CHECK(whole(&a));
+
+    /* where it stood is now an entry of another channel of the shard */
+
+    for (i = 0; /* void */ ; i++) {
+        snprintf(other, sizeof(other), "other%lu", (unsigned long) i);
+        c = ngx_centrifugo_hash(shm->seed, (u_char *) other, strlen(other));
+
+        if (((c ^ ngx_centrifugo_hash(shm->seed, ch.data, ch.len))
+             & (shm->shards - 1))
+            == 0)
+        {
+            break;
+        }
+    }
+
+    CHECK(join(&a, other) == NGX_OK);
+    CHECK(add(&a, "a", ALL - 1, 50, 0) == NGX_OK);
+    memset(&cursor, 0, sizeof(cursor));
+    CHECK(ngx_centrifugo_hub_presence_users(&a, &ch, &cursor, &user, 1, &k)
+          == NGX_AGAIN && k == 1);
+    CHECK(take(&a, "a", ALL - 1) == NGX_OK);
+    CHECK(add(&a, other, ALL - 1, 50, 0) == NGX_OK);
+
+    {
+        ngx_centrifugo_entrant_t  *e;
+
+        e = ngx_centrifugo_shard_item(shm, cursor.ref,
+                                      NGX_CENTRIFUGO_ITEM_PRESENCE);
+        CHECK(e != NULL && e->seq > cursor.seq);
+    }
+
+    for (calls = 0, i = read_all(&a, "a", NULL); calls < i; calls += k) {
+        rc = ngx_centrifugo_hub_presence_users(&a, &ch, &cursor, &user, 1,
+                                               &k);
+        CHECK((rc == NGX_OK || rc == NGX_AGAIN) && k == 1);
+
+        if (k == 0) {
+            break;
+        }
+    }
+
+    CHECK(calls == i && rc == NGX_OK);
 
     /* a cursor of anything */
 
