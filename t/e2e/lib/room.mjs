@@ -60,7 +60,6 @@ export class Room {
             `${this.server.ws()}?user=${user}&info=${info}`);
 
         c.user = user;
-        c.end = null;
         c.closed.then(() => {
             this.here.delete(c.id);
             this.alone.delete(c);
@@ -174,6 +173,8 @@ export class Room {
         await Promise.race([sleep(1000), Promise.all(this.running)]);
 
         await until('a watcher', () => this.watchers.length > 0);
+
+        assert.ok(this.here.size > 1, `${this.here.size} are there`);
 
         const want = () => [...this.here].map(([id, x]) => `${id} ${x.user}`)
             .sort();
