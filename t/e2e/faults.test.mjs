@@ -8,6 +8,7 @@ import assert from 'node:assert/strict';
 
 import { Client } from './lib/client.mjs';
 import { Numbers } from './lib/numbers.mjs';
+import { Room, ROOM_HUB } from './lib/room.mjs';
 import { sleep, TEST_MODULE, until } from './lib/server.mjs';
 import { suite } from './lib/suite.mjs';
 
@@ -30,6 +31,14 @@ const POINTS = [
     ['WIPE_BEGUN', 2, 'wipe'], ['WIPE_MARKED', 3, 'wipe'],
     ['WIPE_EMPTY', 2, 'wipe'], ['RESYNC_WALK', 5, 'wipe'],
     ['RESYNC_END', 3, 'wipe'],
+    ['CHAIN_ITEM', 21], ['CHAIN_PUSHED', 22], ['CHAIN_FREE', 23],
+    ['CHAIN_FREED', 24], ['PRESENCE_FILLED', 15], ['PRESENCE_ENTER', 16],
+    ['PRESENCE_JOINED', 17], ['PRESENCE_LINKED', 18],
+    ['PRESENCE_COUNTED', 19], ['PRESENCE_SWAPPED', 20],
+    ['PRESENCE_LEAVE', 15], ['PRESENCE_LEFT', 16],
+    ['PRESENCE_UNLINKED', 17], ['PRESENCE_GONE', 18],
+    ['PRESENCE_READ', 10], ['PRESENCE_DROP', 1, 'alone'],
+    ['TALLY_NEW', 12], ['TALLY_SET', 4], ['TALLY_REMOVE', 8],
 ];
 
 const CHANNELS = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
@@ -55,7 +64,7 @@ async function run(s, point, nth, how) {
         module: TEST_MODULE,
         workers: 4,
         hub: 'client_insecure on; api_insecure on; '
-             + 'channel_limit 2000; channel_max_length 1000;',
+             + 'channel_limit 2000; channel_max_length 1000;' + ROOM_HUB,
         http: `centrifugo_test_kill ${point} ${nth};`,
         locations: 'location = /wipe { centrifugo_test_wipe main; }'
                    + 'location = /ask { centrifugo_test_ask main; }',
@@ -67,8 +76,13 @@ async function run(s, point, nth, how) {
     await until('four workers', () => server.workers().length === 4);
 
     const numbers = new Numbers(server, CHANNELS);
+    let killed = 0;
     const died = () => (server.log().match(/exited on signal 9/g) || [])
-        .length >= (how === 'kill' ? 2 : 1);
+        .length > killed;
+    const kill = (pid) => {
+        killed++;
+        process.kill(pid, 'SIGKILL');
+    };
     const list = [];
     const closed = new Set();
 
@@ -122,6 +136,7 @@ async function run(s, point, nth, how) {
     };
 
     const churns = [churn(), churn()];
+    const room = new Room(server);
 
     try {
         for (let i = 0; i < 12; i++) {
@@ -129,15 +144,23 @@ async function run(s, point, nth, how) {
         }
 
         numbers.start();
+        room.start();
 
         if (how === 'kill') {
             await sleep(200);
-            process.kill(server.workers()[0], 'SIGKILL');
+            kill(server.workers()[0]);
         }
 
         await until(`a worker to die at ${point}`, async () => {
             if (how === 'wipe' || how === 'ask') {
                 await server.get(`/${how}`).catch(() => {});
+            }
+
+            if (how === 'alone' && room.alone.size && !died()) {
+                kill([...room.alone][0].worker);
+                await until('it to be dead', () => (server.log()
+                    .match(/exited on signal 9/g) || []).length >= killed);
+                await sleep(300);
             }
 
             return died();
@@ -149,6 +172,12 @@ async function run(s, point, nth, how) {
         stop = true;
         await Promise.all(churns);
         await numbers.stop();
+    }
+
+    try {
+        await room.check({ heard: how !== 'wipe' });
+    } finally {
+        await room.end();
     }
 
     /* the locks of all shards are free; the same and others are heard */
@@ -186,7 +215,7 @@ async function run(s, point, nth, how) {
 
     await until('four workers', () => server.workers().length === 4);
 
-    for (const what of ['clients', 'subscriptions', 'channels']) {
+    for (const what of ['clients', 'users', 'subscriptions', 'channels']) {
         await until(`no ${what}`, async () =>
             await server.metric(`centrifugo_node_num_${what}`) === 0, 6000);
     }

@@ -11,6 +11,7 @@ import fs from 'node:fs';
 import { Client, onAllWorkers } from './lib/client.mjs';
 import { Numbers } from './lib/numbers.mjs';
 import { Raw } from './lib/raw.mjs';
+import { Room, ROOM_HUB } from './lib/room.mjs';
 import { connected, sdkOf, subscribed } from './lib/sdk.mjs';
 import { sleep, TEST_MODULE, until, within } from './lib/server.mjs';
 import { suite } from './lib/suite.mjs';
@@ -346,12 +347,13 @@ const subscribers = (server, pids, n, channels = CHANNELS) =>
 /* shards are wiped by force, one and all, as if they had been damaged */
 
 async function wipes(s) {
-    const server = await s.start({ module: TEST_MODULE, workers: 4, hub: OPEN,
-                                   locations: TESTS });
+    const server = await s.start({ module: TEST_MODULE, workers: 4,
+                                   hub: OPEN + ROOM_HUB, locations: TESTS });
     const metric = metricOf(server);
     const pids = server.workers();
     const list = await subscribers(server, pids, 3);
     const numbers = new Numbers(server, CHANNELS);
+    const room = new Room(server);
 
     /* others come and go meanwhile */
 
@@ -377,6 +379,7 @@ async function wipes(s) {
     })();
 
     numbers.start();
+    room.start();
 
     try {
         for (let i = 0; i < 60; i++) {
@@ -397,6 +400,8 @@ async function wipes(s) {
     }
 
     await churn;
+    await room.check();
+    await room.end();
     await numbers.end();
     assert.equal(numbers.failed, 0);
     assert.ok(numbers.n > 200, `${numbers.n} numbers`);
@@ -867,8 +872,9 @@ async function ringFull(s) {
 
 
 async function kills(s) {
-    const server = await s.start({ workers: 4, hub: OPEN });
+    const server = await s.start({ workers: 4, hub: OPEN + ROOM_HUB });
     const metric = metricOf(server);
+    const room = new Room(server);
     const numbers = new Timed(server, CHANNELS.slice(0, 4));
     const list = Array.from({ length: 8 },
         () => new Session(server, numbers, numbers.channels));
@@ -880,6 +886,7 @@ async function kills(s) {
     await until('all to be subscribed', () => list.every(
         (x) => x.last && x.last.from.size === 4));
     numbers.start();
+    room.start(3, 4);
 
     while (Date.now() < end) {
         const pids = server.workers();
@@ -898,6 +905,8 @@ async function kills(s) {
     await until('four workers', () => server.workers().length === 4);
     await sleep(500);
     await numbers.stop();
+    await room.check();
+    await room.end();
 
     /* every lock is free */
 
@@ -951,9 +960,10 @@ const renewed = (server, old) => until('new workers', async () => {
 
 
 async function reloads(s) {
-    const server = await s.start({ hub: `${OPEN} drain_time 2s;` });
+    const server = await s.start({ hub: `${OPEN} drain_time 2s; ${ROOM_HUB}` });
     const metric = metricOf(server);
     const numbers = new Timed(server, ['a', 'b']);
+    const room = new Room(server);
     const list = [];
 
     for (let i = 0; i < 12; i++) {
@@ -961,6 +971,7 @@ async function reloads(s) {
     }
 
     numbers.start(1);
+    room.start();
 
     for (let i = 0; i < 10; i++) {
         const old = server.workers();
@@ -978,6 +989,8 @@ async function reloads(s) {
         x.sdk.state === 'connected' && x.last.from.size === 2));
     await sleep(300);
     await numbers.stop();
+    await room.check();
+    await room.end();
     await numbers.end();
     await until('the last numbers', () => list.every((x) => x.complete()));
 
