@@ -50,6 +50,7 @@ static ngx_int_t call_headers(ngx_http_request_t *r,
 static ngx_int_t call_header(ngx_http_request_t *r, const ngx_str_t *name,
     const ngx_str_t *value);
 static ngx_uint_t call_own_header(const ngx_str_t *name);
+static void call_host(ngx_http_request_t *r, ngx_table_elt_t *h);
 static ngx_int_t call_body(ngx_http_request_t *r, const ngx_str_t *body);
 static ngx_int_t call_subrequest(call_t *call,
     const ngx_centrifugo_call_t *args);
@@ -75,7 +76,7 @@ static ngx_str_t  call_http = ngx_string("http");
 static ngx_str_t  call_protocol = ngx_string("HTTP/1.1");
 static ngx_str_t  call_localhost = ngx_string("localhost");
 static ngx_str_t  call_address = ngx_string("127.0.0.1");
-static ngx_str_t  call_host = ngx_string("Host");
+static ngx_str_t  call_host_name = ngx_string("Host");
 static ngx_str_t  call_nothing = ngx_null_string;
 
 /* made here, or of another connection */
@@ -429,7 +430,7 @@ call_request(call_t *call, const ngx_centrifugo_call_t *args)
         }
     }
 
-    if (call_header(r, &call_host, &host) != NGX_OK
+    if (call_header(r, &call_host_name, &host) != NGX_OK
         || call_headers(r, args->headers, args->nheaders) != NGX_OK
         || (args->client
             && call_headers(r, args->client->headers, args->client->nheaders)
@@ -524,9 +525,8 @@ call_header(ngx_http_request_t *r, const ngx_str_t *name,
 
     ngx_centrifugo_header_next(h);
 
-    if (name == &call_host) {
-        r->headers_in.host = h;
-        r->headers_in.server = h->value;
+    if (name == &call_host_name) {
+        call_host(r, h);
         return NGX_OK;
     }
 
@@ -541,6 +541,29 @@ call_header(ngx_http_request_t *r, const ngx_str_t *name,
     field = *(void **) ((char *) &r->headers_in + hh->offset);
 
     return field ? NGX_OK : hh->handler(r, h, hh->offset);
+}
+
+
+/*
+ * The name of the host is in front of its port.
+ */
+
+static void
+call_host(ngx_http_request_t *r, ngx_table_elt_t *h)
+{
+    u_char  *p, *last;
+
+    r->headers_in.host = h;
+    r->headers_in.server = h->value;
+
+    last = h->value.data + h->value.len;
+
+    p = ngx_strlchr(h->value.data, last, ']');
+    p = ngx_strlchr(p ? p : h->value.data, last, ':');
+
+    if (p) {
+        r->headers_in.server.len = p - h->value.data;
+    }
 }
 
 

@@ -304,7 +304,7 @@ fetches_call_handler(ngx_http_request_t *r)
         client.sockaddr = (struct sockaddr *) &sin;
         client.socklen = sizeof(struct sockaddr_in);
         ngx_str_set(&client.addr, "192.0.2.1");
-        ngx_str_set(&client.host, "chat.example.com");
+        ngx_str_set(&client.host, "chat.example.com:8443");
         client.headers = of_client;
         client.nheaders = sizeof(of_client) / sizeof(of_client[0]);
 

@@ -71,7 +71,7 @@ export class Backend {
 
         case 'chunked':
             res.write(bytes());
-            return setTimeout(() => res.end(), 20);
+            return setTimeout(() => res.end(), 5);
 
         case 'eof':
             res.useChunkedEncodingByDefault = false;
@@ -94,11 +94,11 @@ export class Backend {
         case 'cut':
             res.setHeader('Content-Length', 100);
             res.write('half of it');
-            return setTimeout(() => req.socket.destroy(), 20);
+            return setTimeout(() => req.socket.destroy(), 5);
 
         case 'cutchunked':
             res.write('half of it');
-            return setTimeout(() => req.socket.destroy(), 20);
+            return setTimeout(() => req.socket.destroy(), 5);
 
         case 'reset':
             return req.socket.destroy();
