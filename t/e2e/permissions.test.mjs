@@ -617,10 +617,8 @@ suite('permissions', { concurrency: 12, timeout: 58000 }, async (s) => {
         { ...connectBody('42'), subs: { '$sub:a': {
             token: subToken('42', '$sub:a') } } }, has());
 
-    /* the reference takes wishes of users of tokens and of nobody */
-
-    connecting('variable?user=42', 'connect: who NGINX found asks in vain',
-        subs('a'), has());
+    connecting('variable?user=42', 'connect: who NGINX found may ask',
+        subs('a'), has('a'));
     connecting('variable', 'connect: who has a token may ask',
         { ...connectBody('42'), ...subs('a') }, has('a'));
 
