@@ -205,6 +205,7 @@ ngx_centrifugo_user_leave(ngx_centrifugo_client_t *client)
     if (user) {
         client->user_node = NULL;
         ngx_queue_remove(&client->in_user);
+        client->in_user.next = NULL;
 
         user_take(client->hcf, NGX_CENTRIFUGO_TALLY_USER, user);
     }
