@@ -12,6 +12,7 @@
 
 #define CLIENT_ARENA      8192
 #define CLIENT_END_DELAY  5000      /* ms for the peer to close */
+#define CLIENT_REPLIES    65536     /* bytes of replies in one frame, about */
 
 
 typedef struct {
@@ -317,6 +318,17 @@ client_process(ngx_centrifugo_client_t *client, u_char *data, size_t len,
         }
 
         client_dispatch(client, &cmd);
+
+        if (ngx_centrifugo_buf_len(&client_replies) > CLIENT_REPLIES) {
+
+            /*
+             * A small message may ask for very much, such as presence many
+             * times: what is answered counts for queue_max_size at once.
+             */
+
+            client_reply_flush(client);
+            ngx_centrifugo_delivery_send(client);
+        }
 
         if (client->state == NGX_CENTRIFUGO_CLIENT_CLOSED) {
             break;
