@@ -178,7 +178,8 @@ suite('many answers', { timeout: 60000 }, async (s) => {
     const server = await s.start({
         workers: 1,
         hub: `token_hmac_secret_key secret; api_insecure on; presence on;
-              allow_presence_for_client on;`,
+              allow_presence_for_client on;
+              namespace costly { channel_regex "^(a+)+$"; }`,
     });
     const connect = (claims) => Client.connect(server.ws(),
         { connect: { token: jwt({ sub: '42', ...claims }) } });
@@ -202,5 +203,27 @@ suite('many answers', { timeout: 60000 }, async (s) => {
             + 'disconnected with 3008 "slow"').test(server.log()));
         assert.ok(most() - before < 64 << 20,
                   `${(most() - before) >> 20} MB`);
+    });
+
+    await s.serial('of one that asks much others do not wait for', async () => {
+        const c = await connect();
+        const name = `costly:${'a'.repeat(30)}b`;
+        const n = 800;
+
+        c.frame(Array.from({ length: n }, (_, i) =>
+            `{"id":${i + 1},"history":{"channel":"${name}"}}`).join('\n'));
+        await server.get('/pid');
+
+        const got = c.lines.length;
+
+        assert.ok(got < n, `${got} of ${n} were answered first`);
+
+        for (let i = 1; i <= n; i++) {
+            const reply = await c.json();
+
+            assert.deepEqual([reply.id, reply.error.code], [i, 107]);
+        }
+
+        c.terminate();
     });
 });
