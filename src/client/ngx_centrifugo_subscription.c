@@ -10,6 +10,7 @@
 
 #define SUBSCRIPTION_ARENA  512
 #define SUBSCRIPTION_LOOK   86400000    /* ms, between looks at expiries */
+#define SUBSCRIPTION_MAX    1000000000000000    /* s, beyond any date */
 
 
 static ngx_uint_t subscription_fits(ngx_centrifugo_client_t *client,
@@ -655,12 +656,13 @@ subscription_now(void)
 }
 
 
-/* ms */
+/* ms; the API gives any number of seconds */
 
 static int64_t
 subscription_end_time(ngx_centrifugo_client_t *client, int64_t expire_at)
 {
-    return expire_at * 1000 + (int64_t) client->hcf->expired_sub_close_delay;
+    return ngx_max(ngx_min(expire_at, SUBSCRIPTION_MAX), 0) * 1000
+           + (int64_t) client->hcf->expired_sub_close_delay;
 }
 
 

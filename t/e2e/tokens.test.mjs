@@ -1135,6 +1135,17 @@ suite('tokens in time', { concurrency: 40, timeout: 40000 }, async (s) => {
     const subRefresh = (c, claims) => outcome(c, { sub_refresh: {
         channel: c.channel, token: st(c.channel, claims) } });
 
+    s.it('subscription: a time beyond any date is never', async () => {
+        const c = await start(() => ({}), '/atonce');
+
+        await apiOf(server, { location: '/api/atonce' }).call('subscribe',
+            { user: '42', client: c.id, channel: 's', expire_at: 9e18 });
+        assert.equal((await c.json()).push.channel, 's');
+        await sleep(500);
+        assert.deepEqual(await c.settle(), []);
+        c.terminate();
+    });
+
     /* one of the server's is over, but its timer has not come yet */
 
     for (const [what, command] of [
