@@ -9,9 +9,14 @@
 #include "ngx_centrifugo_worker.h"
 #include "../core/ngx_centrifugo_text.h"
 
+#include <time.h>
+
 
 #define CLIENT_ARENA      8192
 #define CLIENT_END_DELAY  5000      /* ms for the peer to close */
+#define CLIENT_REPLIES    65536     /* bytes of replies in one frame, about */
+#define CLIENT_TIME       5000000   /* ns for commands of one client in a turn
+                                       of the event loop */
 
 
 typedef struct {
@@ -19,6 +24,12 @@ typedef struct {
     uint32_t                  generation;
     uint32_t                  next;         /* free one */
 } client_handle_t;
+
+/* a client whose next commands wait for the next turn */
+typedef struct {
+    ngx_event_t               event;
+    uint64_t                  client;       /* handle */
+} client_later_t;
 
 /* in front of each message in client->input */
 typedef struct {
@@ -36,6 +47,10 @@ static void client_process(ngx_centrifugo_client_t *client, u_char *data,
     size_t len, ngx_uint_t first);
 static void client_dispatch(ngx_centrifugo_client_t *client,
     ngx_centrifugo_command_t *cmd);
+static ngx_uint_t client_turn(ngx_centrifugo_client_t *client);
+static int64_t client_now(void);
+static void client_later(ngx_centrifugo_client_t *client);
+static void client_later_handler(ngx_event_t *ev);
 static void client_pong(ngx_centrifugo_client_t *client);
 static void client_end(ngx_centrifugo_client_t *client);
 static void client_reply_flush(ngx_centrifugo_client_t *client);
@@ -131,6 +146,10 @@ static ngx_uint_t               client_depth;   /* messages in hand */
 static ngx_centrifugo_buf_t     client_replies;
 static ngx_centrifugo_client_t *client_replier; /* whose they are */
 static ngx_centrifugo_buf_t     client_push;
+
+static uint64_t                 client_turn_of; /* handle */
+static ngx_msec_t               client_turn_msec;
+static int64_t                  client_turn_end;
 
 
 ngx_int_t
@@ -280,6 +299,8 @@ client_process(ngx_centrifugo_client_t *client, u_char *data, size_t len,
     client->dispatching = 1;
     client_depth++;
 
+    (void) client_turn(client);
+
     for ( ;; ) {
         rc = client->codec->next(&pos, end, first, &bytes);
 
@@ -318,8 +339,23 @@ client_process(ngx_centrifugo_client_t *client, u_char *data, size_t len,
 
         client_dispatch(client, &cmd);
 
+        if (ngx_centrifugo_buf_len(&client_replies) > CLIENT_REPLIES) {
+
+            /*
+             * A small message may ask for very much, such as presence many
+             * times: what is answered counts for queue_max_size at once.
+             */
+
+            client_reply_flush(client);
+            ngx_centrifugo_delivery_send(client);
+        }
+
         if (client->state == NGX_CENTRIFUGO_CLIENT_CLOSED) {
             break;
+        }
+
+        if (!client->waiting && client_turn(client)) {
+            client_later(client);
         }
 
         if (client->waiting) {
@@ -346,6 +382,82 @@ client_process(ngx_centrifugo_client_t *client, u_char *data, size_t len,
 
     ngx_centrifugo_delivery_send(client);
     ngx_centrifugo_worker_wake(client->hcf);
+}
+
+
+/*
+ * Whether commands of this client, of whatever messages, have had their time in
+ * this turn of the event loop.
+ */
+
+static ngx_uint_t
+client_turn(ngx_centrifugo_client_t *client)
+{
+    if (client_turn_of != client->handle
+        || client_turn_msec != ngx_current_msec)
+    {
+        client_turn_of = client->handle;
+        client_turn_msec = ngx_current_msec;
+        client_turn_end = client_now() + CLIENT_TIME;
+
+        return 0;
+    }
+
+    return client_now() >= client_turn_end;
+}
+
+
+static int64_t
+client_now(void)
+{
+    struct timespec  ts;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (int64_t) ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+
+/*
+ * The next commands wait, as if this one was answered in the next turn.
+ */
+
+static void
+client_later(ngx_centrifugo_client_t *client)
+{
+    client_later_t  *later;
+
+    later = calloc(1, sizeof(client_later_t));
+
+    if (later == NULL) {
+        return;
+    }
+
+    later->client = client->handle;
+    later->event.handler = client_later_handler;
+    later->event.data = later;
+    later->event.log = ngx_cycle->log;
+
+    client->waiting = 1;
+
+    ngx_post_event(&later->event, &ngx_posted_next_events);
+}
+
+
+static void
+client_later_handler(ngx_event_t *ev)
+{
+    client_later_t           *later;
+    ngx_centrifugo_client_t  *client;
+
+    later = ev->data;
+    client = ngx_centrifugo_client_pending(later->client);
+
+    free(later);
+
+    if (client) {
+        ngx_centrifugo_client_answered(client);
+    }
 }
 
 

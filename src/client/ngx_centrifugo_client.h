@@ -335,9 +335,10 @@ ngx_int_t ngx_centrifugo_client_identity(ngx_centrifugo_client_t *client,
 uint32_t ngx_centrifugo_client_expire(ngx_centrifugo_client_t *client,
     int64_t expire_at);
 
-/* seconds from now until then */
+/* seconds from now until then, which may have passed meanwhile */
 #define ngx_centrifugo_ttl(expire_at)                                        \
-    ((uint32_t) ngx_min((expire_at) - ngx_time(), NGX_MAX_UINT32_VALUE))
+    ((uint32_t) ngx_max(ngx_min((expire_at) - ngx_time(),                    \
+                                (int64_t) NGX_MAX_UINT32_VALUE), 0))
 
 /*
  * A push: begin gives a buffer for it, end sends it behind what the client has

@@ -9,6 +9,8 @@
 
 
 #define SUBSCRIPTION_ARENA  512
+#define SUBSCRIPTION_LOOK   86400000    /* ms, between looks at expiries */
+#define SUBSCRIPTION_MAX    1000000000000000    /* s, beyond any date */
 
 
 static ngx_uint_t subscription_fits(ngx_centrifugo_client_t *client,
@@ -25,6 +27,11 @@ static ngx_centrifugo_subscription_t *subscription_create(
     const ngx_centrifugo_engine_result_t *result);
 static ngx_int_t subscription_extra(ngx_centrifugo_subscription_t *sub,
     int64_t expire_at, const ngx_str_t *info);
+static void subscription_arm(ngx_centrifugo_client_t *client,
+    int64_t expire_at);
+static int64_t subscription_now(void);
+static int64_t subscription_end_time(ngx_centrifugo_client_t *client,
+    int64_t expire_at);
 static ngx_int_t subscription_identity(ngx_centrifugo_subscription_t *sub,
     ngx_centrifugo_arena_t *arena, ngx_centrifugo_presence_t *presence);
 static void subscription_present(ngx_centrifugo_subscription_t *sub,
@@ -333,9 +340,7 @@ subscription_create(ngx_centrifugo_client_t *client,
     ngx_centrifugo_hub_add(&client->hcf->hub,
                            NGX_CENTRIFUGO_COUNT_SUBSCRIBES, 1);
 
-    if (grant->expire_at) {
-        ngx_centrifugo_subscription_expire(client);
-    }
+    subscription_arm(client, grant->expire_at);
 
     return sub;
 }
@@ -526,7 +531,7 @@ ngx_centrifugo_subscription_renew(ngx_centrifugo_subscription_t *sub,
         return NGX_ERROR;
     }
 
-    ngx_centrifugo_subscription_expire(sub->client);
+    subscription_arm(sub->client, expire_at);
 
     if (sub->present) {
         subscription_present(sub, 0);
@@ -609,19 +614,68 @@ ngx_centrifugo_presence_restore(ngx_centrifugo_channel_t *channel)
 }
 
 
+/*
+ * Only sets the timer: others that are over by now may end the client, and with
+ * it the subscription in hand.  One that has no expiry any more, or a later
+ * one, leaves it as it is.
+ */
+
+static void
+subscription_arm(ngx_centrifugo_client_t *client, int64_t expire_at)
+{
+    int64_t     now, at;
+    ngx_msec_t  delay, due;
+
+    if (expire_at == 0) {
+        return;
+    }
+
+    now = subscription_now();
+    at = subscription_end_time(client, expire_at);
+
+    delay = (at > now) ? (ngx_msec_t) ngx_min(at - now, SUBSCRIPTION_LOOK) : 1;
+    due = client->due[NGX_CENTRIFUGO_DUE_SUBSCRIPTION];
+
+    if (due == 0
+        || (ngx_msec_int_t) (due - (ngx_current_msec + delay)) > 0)
+    {
+        ngx_centrifugo_timer_set(client, NGX_CENTRIFUGO_DUE_SUBSCRIPTION,
+                                 delay);
+    }
+}
+
+
+static int64_t
+subscription_now(void)
+{
+    ngx_time_t  *tp;
+
+    tp = ngx_timeofday();
+
+    return (int64_t) tp->sec * 1000 + tp->msec;
+}
+
+
+/* ms; the API gives any number of seconds */
+
+static int64_t
+subscription_end_time(ngx_centrifugo_client_t *client, int64_t expire_at)
+{
+    return ngx_max(ngx_min(expire_at, SUBSCRIPTION_MAX), 0) * 1000
+           + (int64_t) client->hcf->expired_sub_close_delay;
+}
+
+
 void
 ngx_centrifugo_subscription_expire(ngx_centrifugo_client_t *client)
 {
-    int64_t                         now, at, next, delay;
-    ngx_time_t                     *tp;
+    int64_t                         now, at, next;
     ngx_queue_t                    *q;
     ngx_centrifugo_subscription_t  *sub;
 
     static ngx_str_t  reason = ngx_string("subscription expired");
 
-    tp = ngx_timeofday();
-    now = (int64_t) tp->sec * 1000 + tp->msec;
-    delay = (int64_t) client->hcf->expired_sub_close_delay;
+    now = subscription_now();
     next = 0;
 
     for (q = ngx_queue_head(&client->subscriptions);
@@ -635,15 +689,14 @@ ngx_centrifugo_subscription_expire(ngx_centrifugo_client_t *client)
             continue;
         }
 
-        at = sub->extra->expire_at * 1000 + delay;
+        at = subscription_end_time(client, sub->extra->expire_at);
+
+        if (at <= now && sub->pending) {
+            at = now + 1000;
+        }
 
         if (at > now) {
             next = next ? ngx_min(next, at) : at;
-            continue;
-        }
-
-        if (sub->pending) {
-            next = now + 1000;
             continue;
         }
 
@@ -664,6 +717,7 @@ ngx_centrifugo_subscription_expire(ngx_centrifugo_client_t *client)
     /* far ones are looked at again in a day */
 
     ngx_centrifugo_timer_set(client, NGX_CENTRIFUGO_DUE_SUBSCRIPTION,
-                             next ? (ngx_msec_t) ngx_min(next - now, 86400000)
+                             next ? (ngx_msec_t) ngx_min(next - now,
+                                                         SUBSCRIPTION_LOOK)
                                   : 0);
 }

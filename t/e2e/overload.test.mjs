@@ -4,9 +4,11 @@
  */
 
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 
 import { apiOf } from './lib/api.mjs';
 import { Client } from './lib/client.mjs';
+import { jwt } from './lib/jwt.mjs';
 import { sleep, until } from './lib/server.mjs';
 import { suite } from './lib/suite.mjs';
 
@@ -166,4 +168,62 @@ suite('overload', { timeout: 120000 }, async (s) => {
 
             c.terminate();
         }, 60000);
+});
+
+
+/* A small message that asks for very much. */
+
+suite('many answers', { timeout: 60000 }, async (s) => {
+    const MEMBERS = 100;
+    const server = await s.start({
+        workers: 1,
+        hub: `token_hmac_secret_key secret; api_insecure on; presence on;
+              allow_presence_for_client on;
+              namespace costly { channel_regex "^(a+)+$"; }`,
+    });
+    const connect = (claims) => Client.connect(server.ws(),
+        { connect: { token: jwt({ sub: '42', ...claims }) } });
+    const most = () => 1024 * Number(/^VmHWM:\s+(\d+)/m.exec(
+        fs.readFileSync(`/proc/${server.workers()[0]}/status`, 'utf8'))[1]);
+    const ask = Array.from({ length: 1300 }, (_, i) =>
+        `{"id":${i + 1},"presence":{"channel":"room"}}`).join('\n');
+
+    for (let i = 0; i < MEMBERS; i++) {
+        await connect({ channels: ['room'], info: 'x'.repeat(2000) });
+    }
+
+    await s.serial('of one that reads nothing count at once', async () => {
+        const c = await connect();
+        const before = most();
+
+        c.ws._socket.pause();
+        c.frame(ask);
+
+        await until('it to be sent away', () => new RegExp(`client ${c.id} .*`
+            + 'disconnected with 3008 "slow"').test(server.log()));
+        assert.ok(most() - before < 64 << 20,
+                  `${(most() - before) >> 20} MB`);
+    });
+
+    await s.serial('of one that asks much others do not wait for', async () => {
+        const c = await connect();
+        const name = `costly:${'a'.repeat(30)}b`;
+        const n = 800;
+
+        c.frame(Array.from({ length: n }, (_, i) =>
+            `{"id":${i + 1},"history":{"channel":"${name}"}}`).join('\n'));
+        await server.get('/pid');
+
+        const got = c.lines.length;
+
+        assert.ok(got < n, `${got} of ${n} were answered first`);
+
+        for (let i = 1; i <= n; i++) {
+            const reply = await c.json();
+
+            assert.deepEqual([reply.id, reply.error.code], [i, 107]);
+        }
+
+        c.terminate();
+    });
 });

@@ -795,6 +795,10 @@ suite('permissions', { concurrency: 12, timeout: 58000 }, async (s) => {
     /* personal channels */
 
     connecting('personal', 'of a user', connectBody('42'), has('#42'));
+    connecting('personal', 'of a user whose id makes it one of a namespace',
+               connectBody('a:b'), 102, /unknown namespace/);
+    connecting('personalns', 'of a user whose id has a boundary',
+               connectBody('a:b'), has('user:#a:b'));
     connecting('personal', 'of nobody', {}, has());
     connecting('personal', 'of an anonymous token', connectBody(''), has());
     connecting('personalns', 'in a namespace', connectBody('42'),

@@ -283,6 +283,17 @@ suite('suspended', { concurrency: 24, timeout: 180000 }, async (s) => {
     });
 
 
+    s.it('a subscription that is over when it comes', async () => {
+        const c = await Client.connect(url('expire'),
+                                       { connect: { token: user() } });
+        const reply = await c.call({ subscribe: { channel: 'x',
+            token: user({ channel: 'x', exp: now() + 2 }) } }, 9000);
+
+        assert.deepEqual(reply.subscribe, { expires: true });
+        c.terminate();
+    });
+
+
     /* subscriptions in flight */
 
     for (const [name, join] of [['frame', '\n'], ['frames', null]]) {

@@ -1020,6 +1020,7 @@ suite('tokens in time', { concurrency: 40, timeout: 40000 }, async (s) => {
                 insecure: `token_hmac_secret_key secret; client_insecure on;
             expired_close_delay 0;` },
         locations: `location = /atonce { centrifugo_websocket atonce; }
+            location /api/atonce { centrifugo_api atonce; }
             location = /insecure { centrifugo_websocket insecure; }`,
     });
 
@@ -1133,6 +1134,46 @@ suite('tokens in time', { concurrency: 40, timeout: 40000 }, async (s) => {
 
     const subRefresh = (c, claims) => outcome(c, { sub_refresh: {
         channel: c.channel, token: st(c.channel, claims) } });
+
+    s.it('subscription: a time beyond any date is never', async () => {
+        const c = await start(() => ({}), '/atonce');
+
+        await apiOf(server, { location: '/api/atonce' }).call('subscribe',
+            { user: '42', client: c.id, channel: 's', expire_at: 9e18 });
+        assert.equal((await c.json()).push.channel, 's');
+        await sleep(500);
+        assert.deepEqual(await c.settle(), []);
+        c.terminate();
+    });
+
+    /* one of the server's is over, but its timer has not come yet */
+
+    for (const [what, command] of [
+        ['subscribe', (k) => ({ subscribe: { channel: `o${k}`,
+            token: st(`o${k}`, { exp: soon(60) }) } })],
+        ['sub_refresh', () => ({ sub_refresh: { channel: 'o',
+            token: st('o', { exp: soon(60) }) } })],
+    ]) {
+        s.it(`subscription: ${what} when another is over`, async () => {
+            const c = await start(() => ({}), '/atonce');
+            const at = soon(2);
+
+            await c.call({ subscribe: { channel: 'o', token: st('o', {}) } });
+            await apiOf(server, { location: '/api/atonce' }).call('subscribe',
+                { user: '42', client: c.id, channel: 's', expire_at: at });
+            await sleep(at * 1000 - 20 - Date.now());
+
+            for (let k = 0; k < 100 && !c.end; k++) {
+                c.call(command(k)).catch(() => {});
+                await sleep(2);
+            }
+
+            const end = await c.untilClosed();
+
+            assert.deepEqual([end.code, end.reason],
+                             [3006, 'subscription expired']);
+        });
+    }
 
     const remains = (name, claims, after) => s.it(
         `subscription: ${name}`, async () => {
