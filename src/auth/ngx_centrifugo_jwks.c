@@ -87,6 +87,7 @@ static void jwks_keep(jwks_doc_t *doc);
 static void jwks_answer(jwks_doc_t *doc);
 static void jwks_take(ngx_centrifugo_jwks_t *jwks, jwks_waiter_t *waiter);
 static void jwks_full(ngx_centrifugo_jwks_t *jwks);
+static u_char jwks_char(u_char **pos, u_char *end);
 
 
 #define jwks_since(t)  ((ngx_msec_int_t) (ngx_current_msec - (t)))
@@ -692,7 +693,7 @@ jwks_full(ngx_centrifugo_jwks_t *jwks)
 ngx_uint_t
 ngx_centrifugo_jwks_clean(const ngx_str_t *url)
 {
-    u_char  *p, *end, last;
+    u_char  *p, *end, c, last, before;
 
     p = url->data;
     end = p + url->len;
@@ -701,24 +702,51 @@ ngx_centrifugo_jwks_clean(const ngx_str_t *url)
         return 0;
     }
 
-    /* nothing between two slashes, no dot alone, no two dots anywhere */
+    /*
+     * Nothing between two slashes, no dot alone, no two dots anywhere; a
+     * location sees none of the escapes.
+     */
 
     last = '\0';
+    before = '\0';
 
-    for ( /* void */ ; p < end && *p != '?'; p++) {
+    while (p < end && *p != '?') {
+        c = jwks_char(&p, end);
 
-        if ((*p == '/' || *p == '.') && *p == last) {
+        if (c == last && (c == '/' || c == '.')) {
             return 0;
         }
 
-        if (*p == '.' && last == '/'
-            && (p + 1 == end || p[1] == '/' || p[1] == '?'))
-        {
+        if (c == '/' && last == '.' && before == '/') {
             return 0;
         }
 
-        last = *p;
+        before = last;
+        last = c;
     }
 
-    return last != '/';
+    return last != '/' && !(last == '.' && before == '/');
+}
+
+
+static u_char
+jwks_char(u_char **pos, u_char *end)
+{
+    u_char     *p;
+    ngx_int_t   c;
+
+    p = *pos;
+
+    if (*p == '%' && end - p >= 3) {
+        c = ngx_hextoi(p + 1, 2);
+
+        if (c != NGX_ERROR) {
+            *pos = p + 3;
+            return (u_char) c;
+        }
+    }
+
+    *pos = p + 1;
+
+    return *p;
 }

@@ -274,3 +274,18 @@ ngx_strnstr(u_char *s1, char *s2, size_t len)
 {
     return memmem(s1, len, s2, strlen(s2));
 }
+
+
+ngx_int_t
+ngx_hextoi(u_char *line, size_t n)
+{
+    char  text[9] = "", *end;
+    long  value;
+
+    memcpy(text, line, n);
+    value = strtol(text, &end, 16);
+
+    return (n && n < 9 && end == text + n && text[0] != '-' && text[0] != '+'
+            && text[0] > ' ')
+           ? value : NGX_ERROR;
+}

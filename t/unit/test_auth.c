@@ -908,6 +908,12 @@ preparing(void)
         { "/a/../b", NULL, NULL, "\"..\"" },
         { "/a/./b", NULL, NULL, "\"..\"" },
         { "/a/.", NULL, NULL, "\"..\"" },
+        { "/a/.?b", NULL, NULL, "\"..\"" },
+        { "/a%2F/b", NULL, NULL, "\"//\"" },
+        { "/a%2f%2Fb", NULL, NULL, "\"//\"" },
+        { "/a/b%2F", NULL, NULL, "\"/\" at its end" },
+        { "/a/%2e%2E/b", NULL, NULL, "\"..\"" },
+        { "/a%2F.", NULL, NULL, "\"..\"" },
         { "/{{t}}", NULL, NULL, "is no group" },
         { "/{{t}}", "^(?<u>a)$", "^(?<v>a)$", "is no group" },
         { "/{{t", "^(?<t>a)$", NULL, "without a name" },
@@ -928,6 +934,8 @@ preparing(void)
     static const struct { const char *path, *iss, *aud; } good[] = {
         { "/jwks", NULL, NULL }, { "/a/b.json?x=//..", NULL, NULL },
         { "/.well-known/jwks.json", NULL, NULL },
+        { "/a%2Fb%20c%", NULL, NULL }, { "/a%2", NULL, NULL },
+        { "/a%zz/b", NULL, NULL }, { "/a%3Fb?/d//..", NULL, NULL },
         { "/{{t}}", "^(?<t>a|b)$", NULL }, { "/{{t}}", NULL, "^(?P<t>a)$" },
         { "/{{t}}/{{u}}", "^(?'t'a\\.b|c-d)$", "(?<u>x|y)" },
         { "/{{t}}", "^\\(?<t>(?<t>a)$", NULL }
@@ -1648,7 +1656,8 @@ jwks_cache(void)
     {
         static const struct { const char *aud, *uri; } t[] = {
             { "x", "/a/x" }, { "..", NULL }, { "../x", NULL }, { "", NULL },
-            { ".", NULL }, { "x/", "/a/x%2F" }, { "a..b", NULL },
+            { ".", NULL }, { "x/", NULL }, { "a..b", NULL },
+            { "x/y", "/a/x%2Fy" }, { "/", NULL }, { "x//y", NULL },
             { "?b", "/a/%3Fb" }, { "%2e", "/a/%252e" }, { "#", "/a/%23" },
             { "\\u0000", "/a/%00" }
         };
