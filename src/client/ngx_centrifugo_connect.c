@@ -334,10 +334,17 @@ connect_grants(ngx_centrifugo_client_t *client, connecting_t *cn,
         goto failed;
     }
 
-    if (client->hcf->personal && client->user.len
-        && connect_personal(client, cn) != NGX_OK)
-    {
-        goto failed;
+    if (client->hcf->personal && client->user.len) {
+
+        rc = connect_personal(client, cn);
+
+        if (rc == NGX_ABORT) {
+            return NGX_ERROR;
+        }
+
+        if (rc != NGX_OK) {
+            goto failed;
+        }
     }
 
     for (sub = token ? token->subs : NULL; sub; sub = sub->next) {
@@ -398,13 +405,19 @@ failed:
 }
 
 
+/*
+ * Without a namespace of its own the channel is in one that the user's id
+ * names.  NGX_ABORT: there is none, and the client was told.
+ */
+
 static ngx_int_t
 connect_personal(ngx_centrifugo_client_t *client, connecting_t *cn)
 {
-    u_char                     *p;
-    ngx_str_t                   channel;
-    ngx_centrifugo_grant_t     *grant;
-    ngx_centrifugo_hub_conf_t  *hcf;
+    u_char                            *p;
+    ngx_str_t                          channel;
+    ngx_centrifugo_grant_t            *grant;
+    ngx_centrifugo_hub_conf_t         *hcf;
+    ngx_centrifugo_channel_options_t  *options;
 
     hcf = cn->hcf;
 
@@ -426,14 +439,21 @@ connect_personal(ngx_centrifugo_client_t *client, connecting_t *cn)
     p = ngx_cpymem(p, client->user.data, client->user.len);
     channel.len = p - channel.data;
 
+    options = ngx_centrifugo_conf_channel(hcf, &channel);
+
+    if (options == NULL) {
+        connect_failed(client, &ngx_centrifugo_error_channel, &channel,
+                       "the user's id makes it a channel of an unknown "
+                       "namespace: personal_channel_namespace is needed");
+        return NGX_ABORT;
+    }
+
     grant = connect_grant(cn, &channel);
     if (grant == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_centrifugo_grant_options(grant,
-                                 ngx_centrifugo_conf_channel(hcf, &channel),
-                                 NULL);
+    ngx_centrifugo_grant_options(grant, options, NULL);
 
     return NGX_OK;
 }

@@ -797,6 +797,13 @@ suite('permissions', { concurrency: 12, timeout: 58000 }, async (s) => {
     connecting('personal', 'of a user', connectBody('42'), has('#42'));
     connecting('personal', 'of nobody', {}, has());
     connecting('personal', 'of an anonymous token', connectBody(''), has());
+    connecting('personal', 'of an id that names a namespace',
+               connectBody('google:42'), 102,
+               /personal_channel_namespace is needed/);
+    connecting('personal', 'of an id that names an empty namespace',
+               connectBody(':42'), 102);
+    connecting('personalns', 'of an id with a colon',
+               connectBody('google:42'), has('user:#google:42'));
     connecting('personalns', 'in a namespace', connectBody('42'),
                has('user:#42'));
     connecting('personalns', 'and its own name in the token',
