@@ -242,6 +242,19 @@ for (['3m', 'at least 4m'], ['x', 'a size such as 64m'],
 good('the smallest log', 'centrifugo_hub main { zone 4m log=1m; }');
 good('the largest log', 'centrifugo_hub main { zone 4m log=2m; }');
 
+# blocks within locations
+
+for my $d (qw(websocket api health metrics)) {
+    good("centrifugo_$d with if and limit_except",
+         hub('client_insecure on;', 'api_insecure on;')
+         . server("location /x { centrifugo_$d; if (\$arg_a) { set \$b 1; } "
+                  . 'limit_except GET { deny all; } }'));
+}
+
+good('user of the location around', hub()
+     . server('location /a { user $arg_a; location /a/b { '
+              . 'centrifugo_websocket; } }'));
+
 # names
 
 bad('two hubs of a name', hub() . hub(), qr/duplicate centrifugo_hub "main"/);

@@ -139,6 +139,21 @@ suite('permissions', { concurrency: 12, timeout: 58000 }, async (s) => {
                 centrifugo_websocket variable;
                 user $ticket_user; connection_info $ticket_info;
             }
+            location /outer {
+                user $arg_user; connection_info $http_x_info;
+                location = /outer/inner { centrifugo_websocket limit; }
+                location = /outer/own {
+                    centrifugo_websocket limit; user $http_x_own;
+                }
+            }
+            location = /if {
+                centrifugo_websocket variable;
+                if ($arg_if) { set $nothing 1; }
+            }
+            location /except {
+                centrifugo_api names;
+                limit_except GET { allow 127.0.0.1; deny all; }
+            }
             location = /basic {
                 centrifugo_websocket variable;
                 auth_basic "users"; auth_basic_user_file ${passwords};
@@ -969,6 +984,23 @@ suite('permissions', { concurrency: 12, timeout: 58000 }, async (s) => {
         3501);
     who('of a location: an unknown ticket', 'ticket',
         { headers: { 'X-Ticket': 'other' } }, 3501);
+    who('of the location around', 'outer/inner?user=42', info('1'),
+        { user: '42', conn_info: 1 });
+    who('of a location within another', 'outer/own?user=42',
+        { headers: { 'X-Own': '7', 'X-Info': '1' } },
+        { user: '7', conn_info: 1 });
+    who('in a location with an if that is true', 'if?user=42&if=1', {},
+        { user: '42' });
+    who('in a location with an if that is not', 'if?user=42', {},
+        { user: '42' });
+
+    s.it('the API in a location with limit_except', async () => {
+        const api = apiOf(server, { location: '/except' });
+
+        assert.deepEqual(await api.publish('sub:a', 1), {});
+        api.close();
+    });
+
     who('of a password', 'basic',
         { headers: { Authorization: 'Basic '
                      + Buffer.from('ann:pw').toString('base64') } },
