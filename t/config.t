@@ -179,7 +179,7 @@ bad('publication_data_format xml', hub('publication_data_format xml;'),
 good('channel_regex', hub('channel_regex ^[a-z]+$;',
                           'namespace ns { channel_regex "^[0-9]{2}$"; }'));
 bad("channel_regex $_", hub("channel_regex '$_';"), qr/channel_regex/)
-    for '(', '';
+    for '(', '', "\xff";
 bad('channel_regex twice', hub('channel_regex a;', 'channel_regex a;'),
     qr/is duplicate/);
 

@@ -33,6 +33,9 @@ const HUBS = {
         namespace rx { channel_regex "^[a-z]+$"; ${SUB} ${PUB} }
         namespace mid { channel_regex "b"; ${SUB} }
         namespace utf { channel_regex "^caf"; ${SUB} }
+        namespace uni { channel_regex "^.{3}$"; ${SUB} }
+        namespace letters { channel_regex "^(?i)[а-яё]+$"; ${SUB} }
+        namespace prop { channel_regex "^\\\\p{Lu}\\\\w$"; ${SUB} }
         namespace colon { channel_regex "^a:b$"; ${SUB} }
         namespace slow { channel_regex "^(a+)+$"; ${SUB} }
         namespace slow2 { channel_regex "^(a|a)*b\\\\1?$"; ${SUB} }
@@ -262,6 +265,13 @@ suite('permissions', { concurrency: 12, timeout: 58000 }, async (s) => {
     names('regex that is not anchored does not match', '42', 'mid:acc', 107);
     names('regex does not see the namespace', '42', 'mid:c', 107);
     names('regex allows other than ASCII', '42', 'utf:café', OK);
+    names('regex: a character is one, not its bytes', '42', 'uni:žá😀', OK);
+    names('regex: two characters of more bytes', '42', 'uni:ž😀', 107);
+    names('regex: a range of letters', '42', 'letters:ПриветЁ', OK);
+    names('regex: a letter of the range\'s bytes', '42', 'letters:ǯ', 107);
+    names('regex: a property', '42', 'prop:Žx', OK);
+    names('regex: a property it has not', '42', 'prop:žx', 107);
+    names('regex: \\w is of ASCII', '42', 'prop:Žé', 107);
     names('regex sees all behind the first colon', '42', 'colon:a:b', OK);
     names('regex with another colon', '42', 'colon:b', 107);
     names('regex with many steps matches', '42', 'slow:aaaa', OK);
@@ -575,6 +585,7 @@ suite('permissions', { concurrency: 12, timeout: 58000 }, async (s) => {
 
         assert.equal(c.connectResult.expires, undefined);
         assert.equal(c.connectResult.ttl, undefined);
+
         c.terminate();
     });
 
