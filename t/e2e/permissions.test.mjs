@@ -586,6 +586,11 @@ suite('permissions', { concurrency: 12, timeout: 58000 }, async (s) => {
         assert.equal(c.connectResult.expires, undefined);
         assert.equal(c.connectResult.ttl, undefined);
 
+        for (const exp of [now() + 100, now() + 1]) {
+            assert.deepEqual(await outcome(c, {
+                refresh: connectBody('42', { exp }) }), { refresh: {} });
+        }
+
         c.terminate();
     });
 
