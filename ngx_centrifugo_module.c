@@ -358,7 +358,7 @@ static ngx_http_module_t  ngx_centrifugo_module_ctx = {
     NULL,                                  /* merge server configuration */
 
     ngx_centrifugo_conf_create_loc,        /* create location configuration */
-    NULL                                   /* merge location configuration */
+    ngx_centrifugo_conf_merge_loc          /* merge location configuration */
 };
 
 

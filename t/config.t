@@ -179,7 +179,7 @@ bad('publication_data_format xml', hub('publication_data_format xml;'),
 good('channel_regex', hub('channel_regex ^[a-z]+$;',
                           'namespace ns { channel_regex "^[0-9]{2}$"; }'));
 bad("channel_regex $_", hub("channel_regex '$_';"), qr/channel_regex/)
-    for '(', '';
+    for '(', '', "\xff";
 bad('channel_regex twice', hub('channel_regex a;', 'channel_regex a;'),
     qr/is duplicate/);
 
@@ -241,6 +241,19 @@ for (['3m', 'at least 4m'], ['x', 'a size such as 64m'],
 
 good('the smallest log', 'centrifugo_hub main { zone 4m log=1m; }');
 good('the largest log', 'centrifugo_hub main { zone 4m log=2m; }');
+
+# blocks within locations
+
+for my $d (qw(websocket api health metrics)) {
+    good("centrifugo_$d with if and limit_except",
+         hub('client_insecure on;', 'api_insecure on;')
+         . server("location /x { centrifugo_$d; if (\$arg_a) { set \$b 1; } "
+                  . 'limit_except GET { deny all; } }'));
+}
+
+good('user of the location around', hub()
+     . server('location /a { user $arg_a; location /a/b { '
+              . 'centrifugo_websocket; } }'));
 
 # names
 

@@ -10,9 +10,10 @@
 
 /*
  * Claims are matched before the signature is checked, so that anybody can
- * choose them: an expression that goes back too often has not matched.
+ * choose them: an expression that goes back too often has not matched.  They
+ * are UTF-8.
  */
-#define VERIFIER_REGEX_LIMIT  "(*LIMIT_MATCH=10000)"
+#define VERIFIER_REGEX_LIMIT  "(*LIMIT_MATCH=10000)(*UTF)"
 
 
 static void verifier_cleanup(void *data);

@@ -71,6 +71,7 @@ static ngx_uint_t channels_ask(channels_list_t *list);
 static void channels_answer(uint64_t handle, ngx_uint_t slot,
     const ngx_str_t *data);
 static void channels_answered(uint64_t handle, ngx_centrifugo_engine_rc_e rc);
+static ngx_uint_t channels_there(channels_source_t *source);
 static ngx_int_t channels_merge(channels_list_t *list);
 static ngx_int_t channels_entry(channels_source_t *source,
     ngx_centrifugo_channel_entry_t *entry);
@@ -339,6 +340,14 @@ channels_answered(uint64_t handle, ngx_centrifugo_engine_rc_e rc)
     source->asked = 0;
     list->pending--;
 
+    if (rc != NGX_CENTRIFUGO_ENGINE_OK && !channels_there(source)) {
+
+        /* it ended or died: so did the subscriptions of its clients */
+
+        source->more = 0;
+        rc = NGX_CENTRIFUGO_ENGINE_OK;
+    }
+
     if (rc != NGX_CENTRIFUGO_ENGINE_OK
         || (int64_t) (list->deadline - (uint64_t) ngx_current_msec) <= 0)
     {
@@ -346,6 +355,24 @@ channels_answered(uint64_t handle, ngx_centrifugo_engine_rc_e rc)
     }
 
     channels_run(list);
+}
+
+
+/* Whether the worker that was asked still has its slot. */
+
+static ngx_uint_t
+channels_there(channels_source_t *source)
+{
+    uint64_t                     members[NGX_CENTRIFUGO_MASK_WORDS];
+    ngx_centrifugo_hub_conf_t   *hcf;
+
+    hcf = source->list->hcf;
+
+    ngx_centrifugo_hub_members(&hcf->hub, members);
+
+    return (members[source->slot / 64] & 1ULL << (source->slot % 64))
+           && ((hcf->hub.registry->slots[source->slot].generation
+                ^ source->generation) & NGX_CENTRIFUGO_ID_GENERATION) == 0;
 }
 
 

@@ -116,16 +116,16 @@ ngx_centrifugo_permission_publish(ngx_centrifugo_client_t *client,
 }
 
 
+/*
+ * Whether presence is kept at all is not looked at: who may see it may have
+ * joins and leaves without it.
+ */
+
 const ngx_centrifugo_error_t *
 ngx_centrifugo_permission_presence(ngx_centrifugo_client_t *client,
     ngx_centrifugo_channel_options_t *options, ngx_uint_t subscribed,
     const char **why)
 {
-    if (!options->presence) {
-        *why = "presence is off";
-        return &ngx_centrifugo_error_unavailable;
-    }
-
     if ((options->allow_presence_for_client
          || (options->allow_presence_for_subscriber && subscribed))
         && (client->user.len || options->allow_presence_for_anonymous))

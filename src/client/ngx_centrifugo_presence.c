@@ -31,6 +31,11 @@ ngx_centrifugo_client_presence(ngx_centrifugo_client_t *client,
 
     err = ngx_centrifugo_permission_name(client->hcf, &cmd->channel, &options,
                                          &why);
+    if (err == NULL && !options->presence) {
+        err = &ngx_centrifugo_error_unavailable;
+        why = "presence is off";
+    }
+
     if (err == NULL) {
         err = ngx_centrifugo_permission_presence(client, options,
                   ngx_centrifugo_client_subscription(client, &cmd->channel)

@@ -106,6 +106,10 @@ refresh_verdict(ngx_centrifugo_client_t *client,
         return;
     }
 
+    if (client->hcf->client_insecure) {
+        token->expire_at = 0;
+    }
+
     if (token->expire_at && token->expire_at <= ngx_time()) {
         ngx_centrifugo_client_error(client, client->command_id,
                                     NGX_CENTRIFUGO_CMD_REFRESH,

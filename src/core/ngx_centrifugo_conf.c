@@ -62,6 +62,63 @@ ngx_centrifugo_conf_create_loc(ngx_conf_t *cf)
 }
 
 
+/*
+ * An "if" or "limit_except" within a location has the location's endpoint:
+ * NGINX runs the handler with the configuration of the innermost block.
+ */
+
+char *
+ngx_centrifugo_conf_merge_loc(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_centrifugo_loc_conf_t  *prev = parent;
+    ngx_centrifugo_loc_conf_t  *conf = child;
+
+    ngx_http_core_loc_conf_t     *clcf;
+    ngx_centrifugo_loc_conf_t   **slot;
+    ngx_centrifugo_main_conf_t   *mcf;
+
+    if (conf->user == NULL) {
+        conf->user = prev->user;
+    }
+
+    if (conf->connection_info == NULL) {
+        conf->connection_info = prev->connection_info;
+    }
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (prev->endpoint == NULL || conf->endpoint || !clcf->noname
+        || clcf->handler)
+    {
+        return NGX_CONF_OK;
+    }
+
+    conf->endpoint = prev->endpoint;
+    conf->directive = prev->directive;
+    conf->hub_name = prev->hub_name;
+    conf->file = prev->file;
+    conf->line = prev->line;
+    conf->cscf = prev->cscf;
+    conf->clcf = clcf;
+    conf->merged = 1;
+
+    if (clcf->lmt_excpt) {
+        clcf->handler = conf->endpoint->handler;
+    }
+
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_centrifugo_module);
+
+    slot = ngx_array_push(&mcf->locations);
+    if (slot == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *slot = conf;
+
+    return NGX_CONF_OK;
+}
+
+
 char *
 ngx_centrifugo_conf_hub(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
@@ -818,7 +875,7 @@ ngx_centrifugo_conf_finish(ngx_conf_t *cf)
 
         rc = conf_resolve(cf, mcf, lcf[i]);
 
-        if (rc == NGX_OK) {
+        if (rc == NGX_OK && !lcf[i]->merged) {
             switch (lcf[i]->endpoint->kind) {
 
             case NGX_CENTRIFUGO_ENDPOINT_CLIENT:

@@ -174,7 +174,7 @@ typedef struct {
     ngx_http_complex_value_t           *user;       /* before the hub's */
     ngx_http_complex_value_t           *connection_info;
     ngx_http_core_srv_conf_t           *cscf;
-    unsigned                            merged:1;
+    unsigned                            merged:1;   /* from around it */
 } ngx_centrifugo_loc_conf_t;
 
 
@@ -221,6 +221,7 @@ char *ngx_centrifugo_conf_bad_value(ngx_conf_t *cf, ngx_command_t *cmd,
 
 void *ngx_centrifugo_conf_create_main(ngx_conf_t *cf);
 void *ngx_centrifugo_conf_create_loc(ngx_conf_t *cf);
+char *ngx_centrifugo_conf_merge_loc(ngx_conf_t *cf, void *parent, void *child);
 
 /* Resolves the hubs of all locations and checks what depends on both. */
 ngx_int_t ngx_centrifugo_conf_finish(ngx_conf_t *cf);

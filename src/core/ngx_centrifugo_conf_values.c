@@ -6,7 +6,9 @@
 #include "ngx_centrifugo_conf.h"
 
 
-#define CONF_MATCH_LIMIT  "(*LIMIT_MATCH=10000)"
+/* names are UTF-8: a dot is a character, not a byte */
+
+#define CONF_MATCH_LIMIT  "(*LIMIT_MATCH=10000)(*UTF)"
 
 
 char *

@@ -62,10 +62,17 @@ suite('kill -9', { timeout: 120000 }, async (s) => {
 
             await sleep(150);
             process.kill(victim, 'SIGKILL');
+
+            /* what was on the dead worker is gone, the rest is listed */
+
+            const listed = api.call('channels', {});
+
             await until('its clients to be gone', () => closed.size > 0);
             await sleep(400);
             stop = true;
             await publisher;
+            assert.ok((await listed).result?.channels.shared,
+                      JSON.stringify(await listed));
             await api.publish('shared', 'end');
 
             const living = list.filter((c) => !closed.has(c));

@@ -33,6 +33,9 @@ const HUBS = {
         namespace rx { channel_regex "^[a-z]+$"; ${SUB} ${PUB} }
         namespace mid { channel_regex "b"; ${SUB} }
         namespace utf { channel_regex "^caf"; ${SUB} }
+        namespace uni { channel_regex "^.{3}$"; ${SUB} }
+        namespace letters { channel_regex "^(?i)[а-яё]+$"; ${SUB} }
+        namespace prop { channel_regex "^\\\\p{Lu}\\\\w$"; ${SUB} }
         namespace colon { channel_regex "^a:b$"; ${SUB} }
         namespace slow { channel_regex "^(a+)+$"; ${SUB} }
         namespace slow2 { channel_regex "^(a|a)*b\\\\1?$"; ${SUB} }
@@ -138,6 +141,21 @@ suite('permissions', { concurrency: 12, timeout: 58000 }, async (s) => {
             location = /ticket {
                 centrifugo_websocket variable;
                 user $ticket_user; connection_info $ticket_info;
+            }
+            location /outer {
+                user $arg_user; connection_info $http_x_info;
+                location = /outer/inner { centrifugo_websocket limit; }
+                location = /outer/own {
+                    centrifugo_websocket limit; user $http_x_own;
+                }
+            }
+            location = /if {
+                centrifugo_websocket variable;
+                if ($arg_if) { set $nothing 1; }
+            }
+            location /except {
+                centrifugo_api names;
+                limit_except GET { allow 127.0.0.1; deny all; }
             }
             location = /basic {
                 centrifugo_websocket variable;
@@ -247,6 +265,13 @@ suite('permissions', { concurrency: 12, timeout: 58000 }, async (s) => {
     names('regex that is not anchored does not match', '42', 'mid:acc', 107);
     names('regex does not see the namespace', '42', 'mid:c', 107);
     names('regex allows other than ASCII', '42', 'utf:café', OK);
+    names('regex: a character is one, not its bytes', '42', 'uni:žá😀', OK);
+    names('regex: two characters of more bytes', '42', 'uni:ž😀', 107);
+    names('regex: a range of letters', '42', 'letters:ПриветЁ', OK);
+    names('regex: a letter of the range\'s bytes', '42', 'letters:ǯ', 107);
+    names('regex: a property', '42', 'prop:Žx', OK);
+    names('regex: a property it has not', '42', 'prop:žx', 107);
+    names('regex: \\w is of ASCII', '42', 'prop:Žé', 107);
     names('regex sees all behind the first colon', '42', 'colon:a:b', OK);
     names('regex with another colon', '42', 'colon:b', 107);
     names('regex with many steps matches', '42', 'slow:aaaa', OK);
@@ -560,6 +585,12 @@ suite('permissions', { concurrency: 12, timeout: 58000 }, async (s) => {
 
         assert.equal(c.connectResult.expires, undefined);
         assert.equal(c.connectResult.ttl, undefined);
+
+        for (const exp of [now() + 100, now() + 1]) {
+            assert.deepEqual(await outcome(c, {
+                refresh: connectBody('42', { exp }) }), { refresh: {} });
+        }
+
         c.terminate();
     });
 
@@ -801,6 +832,13 @@ suite('permissions', { concurrency: 12, timeout: 58000 }, async (s) => {
                connectBody('a:b'), has('user:#a:b'));
     connecting('personal', 'of nobody', {}, has());
     connecting('personal', 'of an anonymous token', connectBody(''), has());
+    connecting('personal', 'of an id that names a namespace',
+               connectBody('google:42'), 102,
+               /personal_channel_namespace is needed/);
+    connecting('personal', 'of an id that names an empty namespace',
+               connectBody(':42'), 102);
+    connecting('personalns', 'of an id with a colon',
+               connectBody('google:42'), has('user:#google:42'));
     connecting('personalns', 'in a namespace', connectBody('42'),
                has('user:#42'));
     connecting('personalns', 'and its own name in the token',
@@ -966,6 +1004,23 @@ suite('permissions', { concurrency: 12, timeout: 58000 }, async (s) => {
         3501);
     who('of a location: an unknown ticket', 'ticket',
         { headers: { 'X-Ticket': 'other' } }, 3501);
+    who('of the location around', 'outer/inner?user=42', info('1'),
+        { user: '42', conn_info: 1 });
+    who('of a location within another', 'outer/own?user=42',
+        { headers: { 'X-Own': '7', 'X-Info': '1' } },
+        { user: '7', conn_info: 1 });
+    who('in a location with an if that is true', 'if?user=42&if=1', {},
+        { user: '42' });
+    who('in a location with an if that is not', 'if?user=42', {},
+        { user: '42' });
+
+    s.it('the API in a location with limit_except', async () => {
+        const api = apiOf(server, { location: '/except' });
+
+        assert.deepEqual(await api.publish('sub:a', 1), {});
+        api.close();
+    });
+
     who('of a password', 'basic',
         { headers: { Authorization: 'Basic '
                      + Buffer.from('ann:pw').toString('base64') } },

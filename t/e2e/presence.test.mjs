@@ -27,6 +27,9 @@ const HUB = `token_hmac_secret_key secret; api_insecure on;
     namespace nopres { ${SUB} ${SEE} join_leave on;
         force_push_join_leave on; }
     namespace nopresask { ${SUB} ${SEE} join_leave on; }
+    namespace nopresmember { ${SUB} join_leave on;
+        allow_presence_for_subscriber on; }
+    namespace nopresnoacc { ${SUB} join_leave on; }
     namespace noacc { ${SUB} presence on; join_leave on; }
     namespace member { ${SUB} presence on; join_leave on;
         allow_presence_for_subscriber on; }`;
@@ -114,7 +117,8 @@ suite('presence', { concurrency: 8, timeout: 50000 }, async (s) => {
         ['force', false, true], ['force', true, true],
         ['quiet', true, false], ['pushonly', false, false],
         ['nopres', false, true],
-        ['nopresask', false, false], ['nopresask', true, false],
+        ['nopresask', false, false], ['nopresask', true, true],
+        ['nopresmember', true, true], ['nopresnoacc', true, false],
         ['noacc', true, false], ['noacc', false, false],
         ['member', true, true], ['member', false, false],
     ]) {
