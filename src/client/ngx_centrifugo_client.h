@@ -370,8 +370,9 @@ void ngx_centrifugo_address_leave(ngx_centrifugo_hub_conf_t *hcf,
     ngx_centrifugo_user_t *entered);
 
 /*
- * Puts users and addresses back into wiped shards, a part of them in each call.  NGX_OK: all
- * are; NGX_AGAIN: call again; NGX_ERROR: no room, all has to be begun again.
+ * Puts users and addresses back into wiped shards, a part of them in each
+ * call.  NGX_OK: all are; NGX_AGAIN: call again; NGX_ERROR: no room, all has
+ * to be begun again.
  */
 ngx_int_t ngx_centrifugo_user_resync(ngx_centrifugo_hub_conf_t *hcf);
 
