@@ -38,8 +38,8 @@ ngx_int_t ngx_centrifugo_ws_handler(ngx_http_request_t *r);
 
 /*
  * Takes a connection whose request is gone and makes it a session, and uses up
- * its admission; `early` are bytes that came behind the handshake.  The connection is closed when that
- * fails.
+ * its admission; `early` are bytes that came behind the handshake.  The
+ * connection is closed when that fails.
  */
 void ngx_centrifugo_ws_start(ngx_connection_t *c,
     ngx_centrifugo_loc_conf_t *lcf, ngx_centrifugo_admission_t *admission,
