@@ -196,7 +196,9 @@ async function run(s, point, nth, how) {
 
     const living = list.filter((c) => !closed.has(c));
 
-    assert.ok(living.length > 0, 'somebody lives');
+    /* where workers are killed until it happens, all may be dead */
+
+    assert.ok(living.length > 0 || how === 'alone', 'somebody lives');
 
     for (const c of living) {
         await numbers.check(c);
