@@ -143,6 +143,8 @@ typedef struct {
     unsigned                           present:1;   /* in presence */
     unsigned                           announced:1; /* its end is a leave */
     unsigned                           push:1;      /* gets joins, leaves */
+    unsigned                           serial:26;   /* of those of a client in
+                                                       a channel */
 } ngx_centrifugo_subscription_t;
 
 /* what a client may have: the outcome of options, a token or the API */
@@ -442,6 +444,8 @@ struct ngx_centrifugo_subscribing_s {
                                          const ngx_centrifugo_error_t *err,
                                          const char *why);
     void                              *data;
+
+    unsigned                           serial:26;   /* of the subscription */
 
     /* of the command */
     unsigned                           join_leave:1;

@@ -36,9 +36,15 @@ static ngx_int_t subscription_identity(ngx_centrifugo_subscription_t *sub,
     ngx_centrifugo_arena_t *arena, ngx_centrifugo_presence_t *presence);
 static void subscription_present(ngx_centrifugo_subscription_t *sub,
     ngx_uint_t flags);
-static void subscription_ignore(uint64_t handle,
+static void subscription_presented(uint64_t handle,
     ngx_centrifugo_engine_rc_e rc, ngx_centrifugo_engine_result_t *result);
+static void subscription_absent(ngx_centrifugo_hub_conf_t *hcf,
+    ngx_centrifugo_subscription_t *sub, const ngx_str_t *channel,
+    u_char *id);
 static u_char *subscription_copy(u_char *p, ngx_str_t *s);
+
+
+static uint32_t  subscription_serial;
 
 
 ngx_centrifugo_subscribing_t *
@@ -201,6 +207,8 @@ subscribing_joined(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
         return;
     }
 
+    op->serial = sub->serial;
+
     if (!op->grant.presence && !op->grant.join_leave) {
         subscribing_end(op, client, sub, NULL, NULL);
         return;
@@ -242,7 +250,6 @@ subscribing_present(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
     ngx_centrifugo_engine_result_t *result)
 {
     ngx_centrifugo_client_t        *client;
-    ngx_centrifugo_presence_t       presence;
     ngx_centrifugo_subscribing_t   *op;
     ngx_centrifugo_subscription_t  *sub;
 
@@ -253,7 +260,9 @@ subscribing_present(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
                                                       &op->grant.channel)
                  : NULL;
 
-    if (sub && sub->pending && rc == NGX_CENTRIFUGO_ENGINE_OK) {
+    if (sub && sub->pending && sub->serial == op->serial
+        && rc == NGX_CENTRIFUGO_ENGINE_OK)
+    {
         sub->present = 1;
         sub->announced = op->grant.join_leave;
         subscribing_end(op, client, sub, NULL, NULL);
@@ -264,17 +273,14 @@ subscribing_present(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
 
         /* the subscription ended while its presence was on its way */
 
-        ngx_memzero(&presence, sizeof(ngx_centrifugo_presence_t));
-        presence.channel = op->grant.channel;
-        presence.client = op->id;
-        ngx_centrifugo_engine(op->hcf)->presence_remove(op->hcf, &presence);
+        subscription_absent(op->hcf, sub, &op->grant.channel, op->id);
 
         subscribing_end(op, client, NULL, &ngx_centrifugo_error_internal,
                         "it was unsubscribed meanwhile");
         return;
     }
 
-    if (sub == NULL) {
+    if (sub == NULL || sub->serial != op->serial) {
         subscribing_end(op, client, NULL, &ngx_centrifugo_error_internal,
                         "it is gone");
         return;
@@ -329,6 +335,7 @@ subscription_create(ngx_centrifugo_client_t *client,
     sub->server_side = grant->server_side;
     sub->token = grant->token;
     sub->push = grant->push;
+    sub->serial = ++subscription_serial;
 
     ngx_queue_insert_tail(&result->channel->subscriptions, &sub->in_channel);
     ngx_queue_insert_tail(&client->subscriptions, &sub->in_client);
@@ -548,20 +555,36 @@ ngx_centrifugo_subscription_renew(ngx_centrifugo_subscription_t *sub,
 static void
 subscription_present(ngx_centrifugo_subscription_t *sub, ngx_uint_t flags)
 {
-    ngx_centrifugo_arena_t        arena;
-    ngx_centrifugo_presence_t     presence;
-    ngx_centrifugo_completion_t   done;
+    ngx_centrifugo_grant_t         grant;
+    ngx_centrifugo_arena_t         arena;
+    ngx_centrifugo_presence_t      presence;
+    ngx_centrifugo_completion_t    done;
+    ngx_centrifugo_subscribing_t  *op;
+
+    ngx_memzero(&grant, sizeof(ngx_centrifugo_grant_t));
+    grant.channel = sub->channel->name.str;
+
+    op = ngx_centrifugo_subscribing_create(sub->client, &grant);
+
+    if (op == NULL) {
+
+        /* the entry stays as it was */
+
+        return;
+    }
 
     ngx_centrifugo_arena_init(&arena, SUBSCRIPTION_ARENA);
 
     if (subscription_identity(sub, &arena, &presence) == NGX_OK) {
         presence.flags |= flags;
 
-        done.handler = subscription_ignore;
-        done.handle = 0;
+        done.handler = subscription_presented;
+        done.handle = (uint64_t) (uintptr_t) op;
 
-        ngx_centrifugo_engine(sub->client->hcf)->presence_add(
-                                          sub->client->hcf, &presence, &done);
+        ngx_centrifugo_engine(op->hcf)->presence_add(op->hcf, &presence,
+                                                     &done);
+    } else {
+        free(op);
     }
 
     ngx_centrifugo_arena_free(&arena);
@@ -569,10 +592,48 @@ subscription_present(ngx_centrifugo_subscription_t *sub, ngx_uint_t flags)
 
 
 static void
-subscription_ignore(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
+subscription_presented(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
     ngx_centrifugo_engine_result_t *result)
 {
-    /* the entry stays as it was */
+    ngx_centrifugo_client_t       *client;
+    ngx_centrifugo_subscribing_t  *op;
+
+    op = (ngx_centrifugo_subscribing_t *) (uintptr_t) handle;
+
+    if (rc == NGX_CENTRIFUGO_ENGINE_OK) {
+        client = ngx_centrifugo_client_pending(op->client);
+
+        subscription_absent(op->hcf,
+                            client ? ngx_centrifugo_client_subscription(client,
+                                                          &op->grant.channel)
+                                   : NULL,
+                            &op->grant.channel, op->id);
+    }
+
+    free(op);
+}
+
+
+/*
+ * The presence of a client came late: takes it back if the subscription has
+ * ended meanwhile, and no other is there that has one or may get one.
+ */
+
+static void
+subscription_absent(ngx_centrifugo_hub_conf_t *hcf,
+    ngx_centrifugo_subscription_t *sub, const ngx_str_t *channel, u_char *id)
+{
+    ngx_centrifugo_presence_t  presence;
+
+    if (sub && (sub->present || sub->pending)) {
+        return;
+    }
+
+    ngx_memzero(&presence, sizeof(ngx_centrifugo_presence_t));
+    presence.channel = *channel;
+    presence.client = id;
+
+    ngx_centrifugo_engine(hcf)->presence_remove(hcf, &presence);
 }
 
 

@@ -46,6 +46,7 @@ const HUBS = {
     stale: `${TOKEN} test_auth_delay 3s; stale_close_delay 1s;`,
     expire: `${TOKEN} test_engine_delay 4s;`,
     renew: `${TOKEN} test_auth_delay 3s;`,
+    present: `${TOKEN} ${LATE} presence on;`,
 };
 
 const MESSAGE = {
@@ -290,6 +291,23 @@ suite('suspended', { concurrency: 24, timeout: 180000 }, async (s) => {
             token: user({ channel: 'x', exp: now() + 2 }) } }, 9000);
 
         assert.deepEqual(reply.subscribe, { expires: true });
+        c.terminate();
+    });
+
+
+    s.it('presence that is renewed as its subscription ends', async () => {
+        const c = await Client.connect(url('present'),
+                                       { connect: { token: user() } });
+        const stats = async () => (await api('present').call(
+            'presence_stats', { channel: 'x' })).result;
+
+        await c.subscribe('x');
+        assert.equal((await stats()).num_clients, 1);
+
+        await c.call({ refresh: { token: user({ info: { a: 1 } }) } });
+        await c.call({ unsubscribe: { channel: 'x' } });
+        await sleep(3 * DELAY);
+        assert.equal((await stats()).num_clients, 0);
         c.terminate();
     });
 
