@@ -445,8 +445,8 @@ connect_personal(ngx_centrifugo_client_t *client, connecting_t *cn)
         /* without a namespace of its own: `#a:b` is in a namespace `#a` */
 
         connect_failed(client, &ngx_centrifugo_error_channel, &channel,
-                       "the user id makes its personal channel one of an "
-                       "unknown namespace");
+                       "the user's id makes it a channel of an unknown "
+                       "namespace: personal_channel_namespace is needed");
         return NGX_ABORT;
     }
 

@@ -818,6 +818,15 @@ call_io_handler(ngx_event_t *ev)
     c = ev->data;
     r = c->data;
 
+    ngx_http_set_log_request(c->log, r);
+
+    /* the time of a delay is over, as of limit_req */
+
+    if (ev->delayed && ev->timedout) {
+        ev->delayed = 0;
+        ev->timedout = 0;
+    }
+
     if (ev->write) {
         r->write_event_handler(r);
 

@@ -53,6 +53,7 @@ suite('fetch', { concurrency: 6, timeout: 300000 }, async (s) => {
                 '$proxy_add_x_forwarded_for $scheme$https $pipe $server_name '
                 '$remote_user $content_type $bytes_sent $request_time';
             limit_req_zone $remote_addr zone=req:1m rate=100000r/s;
+            limit_req_zone $remote_addr zone=late:1m rate=20r/s;
             limit_conn_zone $remote_addr zone=conn:1m;`,
         locations: `
             location = /fetch { centrifugo_test_fetch main; }
@@ -117,6 +118,10 @@ suite('fetch', { concurrency: 6, timeout: 300000 }, async (s) => {
                 ${of('realip', `set_real_ip_from 127.0.0.1;
                     real_ip_header X-Forwarded-For;`)}
                 reset_timedout_connection on;
+                proxy_pass http://keep/;
+            }
+            location /_delayed/ {
+                limit_req zone=late burst=8;
                 proxy_pass http://keep/;
             }
             location /_logged/ {
@@ -324,6 +329,15 @@ suite('fetch', { concurrency: 6, timeout: 300000 }, async (s) => {
         for (const rest of ['', '&client=1&body=5']) {
             await call(server, '/_logged/ok', rest);
         }
+    });
+
+    s.it('requests that limit_req delays', async () => {
+        const got = await fetch(server, '/_delayed/ok', '&n=12');
+
+        /* by 50 ms more each, and three are refused */
+
+        assert.equal(got.good, 9);
+        assert.ok(got.ms >= 350 && got.ms < 950, `${got.ms} ms`);
     });
 
     s.it('a fetch', async () => {
