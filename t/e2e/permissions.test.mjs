@@ -1009,6 +1009,10 @@ suite('permissions', { concurrency: 12, timeout: 58000 }, async (s) => {
     who('of a location within another', 'outer/own?user=42',
         { headers: { 'X-Own': '7', 'X-Info': '1' } },
         { user: '7', conn_info: 1 });
+    who('of other than ASCII', 'outer/own', { headers: { 'X-Own':
+        Buffer.from('Jürgen').toString('latin1') } }, { user: 'Jürgen' });
+    who('that is not UTF-8', 'outer/own',
+        { headers: { 'X-Own': 'Jürgen' } }, 500);
     who('in a location with an if that is true', 'if?user=42&if=1', {},
         { user: '42' });
     who('in a location with an if that is not', 'if?user=42', {},
