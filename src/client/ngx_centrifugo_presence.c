@@ -10,7 +10,8 @@ static void presence_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
 static void presence_stats_done(uint64_t handle,
     ngx_centrifugo_engine_rc_e rc, ngx_centrifugo_engine_result_t *result);
 static void presence_failed(ngx_centrifugo_client_t *client,
-    ngx_centrifugo_method_e method, const char *why);
+    ngx_centrifugo_method_e method, const ngx_centrifugo_error_t *err,
+    const char *why);
 
 
 void
@@ -72,6 +73,7 @@ presence_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
 {
     ngx_str_t                      entries;
     ngx_uint_t                     n;
+    ngx_centrifugo_buf_t           reply;
     ngx_centrifugo_client_t       *client;
     ngx_centrifugo_client_info_t  *infos;
 
@@ -83,6 +85,7 @@ presence_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
 
     if (rc != NGX_CENTRIFUGO_ENGINE_OK) {
         presence_failed(client, NGX_CENTRIFUGO_CMD_PRESENCE,
+                        &ngx_centrifugo_error_internal,
                         "presence is not available now");
         return;
     }
@@ -90,7 +93,8 @@ presence_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
     infos = malloc((result->num_clients + 1)
                    * sizeof(ngx_centrifugo_client_info_t));
     if (infos == NULL) {
-        presence_failed(client, NGX_CENTRIFUGO_CMD_PRESENCE, "no memory");
+        presence_failed(client, NGX_CENTRIFUGO_CMD_PRESENCE,
+                        &ngx_centrifugo_error_internal, "no memory");
         return;
     }
 
@@ -104,11 +108,29 @@ presence_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
         }
     }
 
-    client->codec->presence(ngx_centrifugo_client_reply(client),
-                            client->command_id, infos, n);
+    ngx_memzero(&reply, sizeof(ngx_centrifugo_buf_t));
+    client->codec->presence(&reply, client->command_id, infos, n);
     free(infos);
 
-    ngx_centrifugo_client_answered(client);
+    if (ngx_centrifugo_buf_len(&reply) > client->hcf->queue_max_size) {
+
+        /* it would end the client, which would ask again */
+
+        presence_failed(client, NGX_CENTRIFUGO_CMD_PRESENCE,
+                        &ngx_centrifugo_error_limit,
+                        "the reply is larger than queue_max_size");
+
+    } else if (reply.failed) {
+        presence_failed(client, NGX_CENTRIFUGO_CMD_PRESENCE,
+                        &ngx_centrifugo_error_internal, "no memory");
+
+    } else {
+        ngx_centrifugo_buf_append(ngx_centrifugo_client_reply(client),
+                                  reply.start, ngx_centrifugo_buf_len(&reply));
+        ngx_centrifugo_client_answered(client);
+    }
+
+    ngx_centrifugo_buf_free(&reply);
 }
 
 
@@ -126,6 +148,7 @@ presence_stats_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
 
     if (rc != NGX_CENTRIFUGO_ENGINE_OK) {
         presence_failed(client, NGX_CENTRIFUGO_CMD_PRESENCE_STATS,
+                        &ngx_centrifugo_error_internal,
                         "presence is not available now");
         return;
     }
@@ -140,10 +163,10 @@ presence_stats_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
 
 static void
 presence_failed(ngx_centrifugo_client_t *client,
-    ngx_centrifugo_method_e method, const char *why)
+    ngx_centrifugo_method_e method, const ngx_centrifugo_error_t *err,
+    const char *why)
 {
-    ngx_centrifugo_client_error(client, client->command_id, method,
-                                &ngx_centrifugo_error_internal,
+    ngx_centrifugo_client_error(client, client->command_id, method, err,
                                 &client->command_channel, why);
     ngx_centrifugo_client_answered(client);
 }
