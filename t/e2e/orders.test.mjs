@@ -23,8 +23,15 @@ const b64 = (x) => Buffer.from(x).toString('base64');
 
 suite('orders', { concurrency: 8, timeout: 240000 }, async (s) => {
     const server = await s.start({
-        hub: HUB, hubs: { anonymous: HUB },
+        hub: HUB, hubs: { anonymous: HUB, narrow: `${HUB}
+            expired_sub_close_delay 1s; channel_limit 2;
+            presence_info_max 100; namespace off {
+                allow_presence_for_client on; allow_publish_for_client on; }
+            namespace seen { presence on; allow_presence_for_client on;
+                allow_subscribe_for_client on; }` },
         locations: `
+            location /narrow/api { centrifugo_api narrow; }
+            location = /narrow/ws { centrifugo_websocket narrow; }
             location /anonymous/api { centrifugo_api anonymous; }
             location = /anonymous/ws { centrifugo_websocket anonymous; }`,
     });
@@ -285,6 +292,88 @@ suite('orders', { concurrency: 8, timeout: 240000 }, async (s) => {
         assert.equal(p.channel, ch);
         assert.ok(p.subscribe);
         finish([c]);
+    });
+
+
+    const narrow = (user, claims) => Client.connect(server.ws('/narrow/ws'), {
+        connect: { token: jwt({ sub: user, ...claims }) } });
+
+    s.it('subscribe: expired, it ends the connection', async () => {
+        const user = fresh('u');
+        const c = await narrow(user);
+        const at = Date.now();
+
+        assert.deepEqual(await call('subscribe', { user, channel: 'seen:a',
+            expire_at: now() + 2 }, '/narrow'), OK);
+        await push(c, { channel: 'seen:a', subscribe: {} });
+        await closed(c, [3006, 'subscription expired'], 8000);
+
+        const took = (Date.now() - at) / 1000;
+
+        assert.ok(took > 1.9 && took < 4.6, `after ${took} s`);
+        await until('a log line', () => new RegExp(`client ${c.id} of user `
+            + `"${user}" disconnected with 3006 "subscription expired": .`)
+            .test(server.log()));
+    });
+
+    s.it('subscribe: sub_refresh of one that the API made', async () => {
+        const user = fresh('u');
+        const c = await narrow(user);
+        const channel = fresh('ch');
+
+        await call('subscribe', { user, channel, expire_at: now() + 1 },
+                   '/narrow');
+        await c.json();
+
+        const { sub_refresh: r } = await c.call({ sub_refresh: { channel,
+            token: jwt({ sub: user, channel, exp: now() + 100 }) } });
+
+        assert.ok(r.expires && r.ttl > 90);
+        await sleep(3500);
+        await alive([c]);
+        finish([c]);
+    });
+
+    s.it('subscribe: expire_at in the past', async () => {
+        assert.deepEqual(await call('subscribe', { user: 'u', channel: 'a',
+            expire_at: 1 }), INTERNAL);
+    });
+
+    s.it('subscribe: more than channel_limit', async () => {
+        const user = fresh('u');
+        const c = await narrow(user);
+
+        for (const channel of ['a', 'b']) {
+            await call('subscribe', { user, channel }, '/narrow');
+            await push(c, { channel, subscribe: {} });
+        }
+
+        assert.deepEqual(await call('subscribe', { user, channel: 'a' },
+                                    '/narrow'), OK);
+        await push(c, { channel: 'a', subscribe: {} });
+        assert.deepEqual(await call('subscribe', { user, channel: 'c' },
+                                    '/narrow'), OK);
+        await closed(c, [3505, 'channel limit']);
+    });
+
+    s.it('subscribe: info, overrides; an info that is too large', async () => {
+        const user = fresh('u');
+        const c = await narrow(user, { info: 1 });
+        const channel = fresh('off:');
+        const me = { user, client: c.id, conn_info: 1, chan_info: [2] };
+        const on = { value: true };
+
+        assert.deepEqual(await call('subscribe', { user, channel, info: [2],
+            override: { presence: on, join_leave: on,
+                        force_push_join_leave: on } }, '/narrow'), OK);
+        await push(c, { channel, subscribe: {} });
+        await push(c, { channel, join: { info: me } });
+        await c.call({ publish: { channel, data: 3 } });
+        await push(c, { channel, pub: { data: 3, info: me } });
+
+        assert.deepEqual(await call('subscribe', { user, channel: 'seen:b',
+            info: 'x'.repeat(100) }, '/narrow'), OK);
+        await closed(c, [3004, 'internal server error']);
     });
 
 
