@@ -11,7 +11,8 @@
 #define JWKS_PAUSE      1000                /* ms, between two fetches */
 #define JWKS_ATTEMPTS   2
 #define JWKS_DOCS       64
-#define JWKS_KEYS       256                 /* of all documents */
+#define JWKS_KEYS       256                 /* of a document */
+#define JWKS_ALL_KEYS   4096                /* of all documents */
 #define JWKS_WAITERS    1024
 #define JWKS_BYTES      (4 * 1024 * 1024)   /* of tokens that wait */
 #define JWKS_DOC_MAX    (1024 * 1024)
@@ -550,7 +551,7 @@ jwks_keep(jwks_doc_t *doc)
     jwks = doc->jwks;
 
     for (q = ngx_queue_last(&jwks->docs);
-         q != ngx_queue_sentinel(&jwks->docs) && jwks->nkeys > JWKS_KEYS;
+         q != ngx_queue_sentinel(&jwks->docs) && jwks->nkeys > JWKS_ALL_KEYS;
          q = ngx_queue_prev(q))
     {
         old = ngx_queue_data(q, jwks_doc_t, link);

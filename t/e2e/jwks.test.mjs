@@ -380,6 +380,26 @@ suite('jwks', { concurrency: 1, timeout: 240000 }, async (s) => {
         await enter('tenants', token('RS256', RSA, 'rsa'), INVALID);
     });
 
+    await s.serial('tenants with many keys do not push each other out',
+        async () => {
+            const point = jwk(P256, '');
+
+            for (const t of ['red', 'blue']) {
+                login.docs[`/tenant/many-${t}`] = keys(
+                    ...Array.from({ length: 200 },
+                                  (_, i) => ({ ...point, kid: `${t}${i}` })));
+            }
+
+            for (let i = 0; i < 6; i++) {
+                for (const t of ['red', 'blue']) {
+                    await enter('free', token('ES256', P256, `${t}${i}`,
+                                              { iss: `many-${t}` }));
+                }
+            }
+
+            assert.ok(login.of('/tenant/many-red') <= 2);
+        });
+
     await s.serial('a path that is not clean is not asked for', async () => {
         const before = { ...login.count };
 

@@ -1709,7 +1709,7 @@ jwks_cache(void)
     net_answer();
     CHECK(verdict.n == 65 && verdict.rc == OK && net.n == 64);
 
-    /* 256 keys of all URLs, of one URL too */
+    /* 256 keys of a URL, 4096 of all: the 17th pushes out the oldest */
 
     {
         char  *text, *p;
@@ -1729,18 +1729,25 @@ jwks_cache(void)
         verifier.skip_jwks_check = 1;
         CHECK(prepare());
 
-        for (i = 0; i < 2; i++) {
-            CHECK(check(signed_token(RS("a"), "{\"iss\":\"u\"}", rsa,
-                                     EVP_sha256(), 0)) == OK);
-            CHECK(net.n == 1 + i * 2);
-            ngx_current_msec += 1000;
-            CHECK(check(signed_token(RS("a"), "{\"iss\":\"v\"}", rsa,
-                                     EVP_sha256(), 0)) == OK);
-            CHECK(net.n == 2 + i * 2);
-            ngx_current_msec += 1000;
+        for (i = 0; i < 32; i++) {
+            sprintf(uri, "{\"iss\":\"u%d\"}", (int) (i % 16));
+            CHECK(check(signed_token(RS("a"), uri, rsa, EVP_sha256(), 0))
+                  == OK);
+            CHECK(net.n == (i < 16 ? i + 1 : 16));
         }
 
-        CHECK(check(signed_token(RS("z"), "{\"iss\":\"v\"}", rsa,
+        ngx_current_msec += 1000;
+
+        for (i = 0; i < 4; i++) {
+            static const int u[] = { 16, 0, 2, 1 };
+
+            sprintf(uri, "{\"iss\":\"u%d\"}", u[i]);
+            CHECK(check(signed_token(RS("a"), uri, rsa, EVP_sha256(), 0))
+                  == OK);
+            CHECK(net.n == (u[i] == 2 ? 18 : u[i] == 1 ? 19 : 17 + i));
+        }
+
+        CHECK(check(signed_token(RS("z"), "{\"iss\":\"u1\"}", rsa,
                                  EVP_sha256(), 0)) == INVALID);
         free(text);
     }
