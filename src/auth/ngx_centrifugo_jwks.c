@@ -245,8 +245,13 @@ jwks_doc_find(ngx_centrifugo_jwks_t *jwks, const ngx_str_t *url)
         if (doc->url.len == url->len
             && ngx_memcmp(doc->url.data, url->data, url->len) == 0)
         {
-            ngx_queue_remove(q);
-            ngx_queue_insert_head(&jwks->docs, q);
+            /* but not while all of them are gone through */
+
+            if (!jwks->exiting) {
+                ngx_queue_remove(q);
+                ngx_queue_insert_head(&jwks->docs, q);
+            }
+
             return doc;
         }
     }

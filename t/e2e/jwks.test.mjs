@@ -623,7 +623,16 @@ suite('jwks', { concurrency: 1, timeout: 240000 }, async (s) => {
                 } else {
                     await srv.exited;
                     assert.equal(srv.child.done.code, 0);
-                    await Promise.all(list.map((c) => c.untilClosed()));
+
+                    const ends = await Promise.all(list.map(
+                        (c) => c.untilClosed()));
+
+                    /* the backend was not asked to its end */
+
+                    if (signal === 'SIGTERM') {
+                        assert.ok(ends.every((e) => e.code !== INVALID),
+                                  `${ends.map((e) => e.code)}`);
+                    }
                 }
 
                 assert.deepEqual(srv.badLines(), []);
