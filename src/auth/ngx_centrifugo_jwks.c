@@ -190,7 +190,7 @@ ngx_centrifugo_jwks_wait(ngx_centrifugo_jwks_t *jwks,
     {
         jwks_full(jwks);
         *reason = "too many tokens wait for a JWKS";
-        return NGX_DECLINED;
+        return NGX_ERROR;
     }
 
     waiter = malloc(sizeof(jwks_waiter_t) + token->len);
@@ -208,7 +208,7 @@ ngx_centrifugo_jwks_wait(ngx_centrifugo_jwks_t *jwks,
     if (doc == NULL) {
         free(waiter);
         *reason = "too many JWKS are being fetched";
-        return NGX_DECLINED;
+        return NGX_ERROR;
     }
 
     waiter->kind = kind;
