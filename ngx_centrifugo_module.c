@@ -425,6 +425,7 @@ ngx_centrifugo_init_process(ngx_cycle_t *cycle)
 static void
 ngx_centrifugo_exit_process(ngx_cycle_t *cycle)
 {
+    ngx_centrifugo_worker_leave();
     ngx_centrifugo_call_exit();
     ngx_centrifugo_worker_exit(cycle);
 }

@@ -33,8 +33,9 @@ typedef enum {
     NGX_CENTRIFUGO_TOKEN_INVALID,       /* 3500 for connections, 103 */
     NGX_CENTRIFUGO_TOKEN_EXPIRED,       /* 109 */
     NGX_CENTRIFUGO_TOKEN_CHANNEL,       /* unknown namespace in it: 102 */
-    NGX_CENTRIFUGO_TOKEN_ERROR          /* no memory, or bad b64info of a
-                                           connection token: 100 */
+    NGX_CENTRIFUGO_TOKEN_ERROR          /* no memory, no room to wait for keys,
+                                           or bad b64info of a connection
+                                           token: 100 */
 } ngx_centrifugo_token_rc_e;
 
 typedef struct ngx_centrifugo_token_sub_s  ngx_centrifugo_token_sub_t;

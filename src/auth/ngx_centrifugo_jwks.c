@@ -190,7 +190,7 @@ ngx_centrifugo_jwks_wait(ngx_centrifugo_jwks_t *jwks,
     {
         jwks_full(jwks);
         *reason = "too many tokens wait for a JWKS";
-        return NGX_DECLINED;
+        return NGX_ERROR;
     }
 
     waiter = malloc(sizeof(jwks_waiter_t) + token->len);
@@ -208,7 +208,7 @@ ngx_centrifugo_jwks_wait(ngx_centrifugo_jwks_t *jwks,
     if (doc == NULL) {
         free(waiter);
         *reason = "too many JWKS are being fetched";
-        return NGX_DECLINED;
+        return NGX_ERROR;
     }
 
     waiter->kind = kind;
@@ -245,8 +245,13 @@ jwks_doc_find(ngx_centrifugo_jwks_t *jwks, const ngx_str_t *url)
         if (doc->url.len == url->len
             && ngx_memcmp(doc->url.data, url->data, url->len) == 0)
         {
-            ngx_queue_remove(q);
-            ngx_queue_insert_head(&jwks->docs, q);
+            /* but not while all of them are gone through */
+
+            if (!jwks->exiting) {
+                ngx_queue_remove(q);
+                ngx_queue_insert_head(&jwks->docs, q);
+            }
+
             return doc;
         }
     }

@@ -67,7 +67,6 @@ ngx_centrifugo_token_check(ngx_centrifugo_verifier_t *verifier,
     const ngx_str_t *token, const ngx_centrifugo_verified_t *done)
 {
     token_t                    t;
-    ngx_int_t                  wait;
     const char                *reason;
     ngx_centrifugo_keys_t     *keys;
     ngx_centrifugo_token_t     result;
@@ -87,16 +86,16 @@ ngx_centrifugo_token_check(ngx_centrifugo_verifier_t *verifier,
     if (missing.alg) {
         keys = verifier->keys;
 
-        wait = ngx_centrifugo_jwks_wait(keys->jwks, &missing, kind, token,
-                                        done, &reason);
-        if (wait == NGX_OK) {
+        if (ngx_centrifugo_jwks_wait(keys->jwks, &missing, kind, token, done,
+                                     &reason)
+            == NGX_OK)
+        {
             return;
         }
 
-        rc = ngx_centrifugo_token_refuse(&result,
-                                         wait == NGX_DECLINED
-                                         ? NGX_CENTRIFUGO_TOKEN_INVALID
-                                         : NGX_CENTRIFUGO_TOKEN_ERROR,
+        /* the token may be good: it is not to be given up */
+
+        rc = ngx_centrifugo_token_refuse(&result, NGX_CENTRIFUGO_TOKEN_ERROR,
                                          reason);
     }
 

@@ -266,6 +266,25 @@ ngx_centrifugo_worker_exit(ngx_cycle_t *cycle)
 }
 
 
+void
+ngx_centrifugo_worker_leave(void)
+{
+    ngx_uint_t                    i;
+    ngx_centrifugo_hub_conf_t   **hcf;
+
+    if (worker.mcf == NULL) {
+        return;
+    }
+
+    hcf = worker.mcf->hubs.elts;
+
+    for (i = 0; i < worker.mcf->hubs.nelts; i++) {
+        ngx_centrifugo_verifier_exit(&hcf[i]->verifier);
+        ngx_centrifugo_verifier_exit(&hcf[i]->subscription_verifier);
+    }
+}
+
+
 ngx_uint_t
 ngx_centrifugo_worker_ready(ngx_centrifugo_hub_conf_t *hcf)
 {

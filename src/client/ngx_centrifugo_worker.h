@@ -14,6 +14,12 @@
 ngx_int_t ngx_centrifugo_worker_init(ngx_cycle_t *cycle,
     ngx_centrifugo_main_conf_t *mcf);
 
+/*
+ * Before calls are given up: tokens that wait for keys are not refused since
+ * their fetch fails, clients are to come again.
+ */
+void ngx_centrifugo_worker_leave(void);
+
 /* Leaves them: clears what is the worker's own in shared memory. */
 void ngx_centrifugo_worker_exit(ngx_cycle_t *cycle);
 

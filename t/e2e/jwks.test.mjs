@@ -440,6 +440,38 @@ suite('jwks', { concurrency: 1, timeout: 240000 }, async (s) => {
         assert.equal(login.of('/crowd'), 2);
     }, 60000);
 
+    /*
+     * As after a start, when all clients of a site come back: who finds no
+     * room to wait is told to try again, not that the token is wrong.
+     */
+
+    await s.serial('1200 at once: nobody is sent away for ever', async () => {
+        const one = await s.start(config({ workers: 1,
+                                           hubs: { slow1: hubs.late } }));
+        const list = await Promise.all(Array.from({ length: 1200 },
+            () => Client.open(one.ws('/slow1'))));
+        const t = good();
+        const got = await Promise.all(list.map(
+            (c) => outcome(c, { connect: { token: t } })));
+        const of = (n) => got.filter((g) => g === n).length;
+
+        console.log(`# ${of(100)} are to try again`);
+        assert.equal(of(INVALID), 0);
+        assert.ok(of(100) <= 176, `${of(100)}`);
+        assert.equal(got.filter((g) => g.connect).length, 1200 - of(100));
+
+        for (const [i, c] of list.entries()) {
+            c.terminate();
+
+            if (got[i] === 100) {
+                const again = await connect('slow1', t, one);
+
+                assert.equal(again.got, 0);
+                again.terminate();
+            }
+        }
+    }, 60000);
+
     await s.serial('a flood of kids is no flood of fetches', async () => {
         login.docs['/flood'] = keys(jwk(RSA, 'rsa'));
 
@@ -623,7 +655,16 @@ suite('jwks', { concurrency: 1, timeout: 240000 }, async (s) => {
                 } else {
                     await srv.exited;
                     assert.equal(srv.child.done.code, 0);
-                    await Promise.all(list.map((c) => c.untilClosed()));
+
+                    const ends = await Promise.all(list.map(
+                        (c) => c.untilClosed()));
+
+                    /* the backend was not asked to its end */
+
+                    if (signal === 'SIGTERM') {
+                        assert.ok(ends.every((e) => e.code !== INVALID),
+                                  `${ends.map((e) => e.code)}`);
+                    }
                 }
 
                 assert.deepEqual(srv.badLines(), []);
