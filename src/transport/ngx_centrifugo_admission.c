@@ -1,6 +1,7 @@
 #include "ngx_centrifugo_admission.h"
 #include "../client/ngx_centrifugo_worker.h"
 #include "../protocol/ngx_centrifugo_json.h"
+#include "../protocol/ngx_centrifugo_utf8.h"
 
 
 static ngx_int_t admission_limits(ngx_http_request_t *r,
@@ -41,6 +42,17 @@ ngx_centrifugo_admit(ngx_http_request_t *r, ngx_centrifugo_loc_conf_t *lcf,
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "centrifugo: the user that NGINX found for hub \"%V\" "
                       "is longer than 1024 bytes", &hcf->name);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    /* others would get it in text frames, and end their connections */
+
+    if (user.len
+        && ngx_centrifugo_utf8_validate(user.data, user.len) != NGX_OK)
+    {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "centrifugo: the user that NGINX found for hub \"%V\" "
+                      "is not UTF-8", &hcf->name);
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 

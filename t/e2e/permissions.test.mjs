@@ -126,7 +126,8 @@ suite('permissions', { concurrency: 12, timeout: 58000 }, async (s) => {
 
     const server = await s.start({
         zone: '4m', hub: KEY, hubs: HUBS,
-        http: `map $http_x_ticket $ticket_user { default ""; t42 "42"; }
+        http: `map $http_x_ticket $ticket_user { default ""; t42 "42";
+                "~^raw(.*)$" $1; }
             map $http_x_ticket $ticket_info {
                 default ""; t42 '{"from":"ticket"}';
             }`,
@@ -962,6 +963,10 @@ suite('permissions', { concurrency: 12, timeout: 58000 }, async (s) => {
     who('of a location, from a ticket', 'ticket',
         { headers: { 'X-Ticket': 't42' } },
         { user: '42', conn_info: { from: 'ticket' } });
+    who('of other bytes than ASCII', 'ticket',
+        { headers: { 'X-Ticket': 'raw\xc3\xa9' } }, { user: '\xe9' });
+    who('of bytes that are not UTF-8', 'ticket',
+        { headers: { 'X-Ticket': 'raw\xff' } }, 500);
     who('of a location: the hub\'s is not looked at', 'ticket?user=42', {},
         3501);
     who('of a location: an unknown ticket', 'ticket',
