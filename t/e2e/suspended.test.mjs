@@ -1338,3 +1338,29 @@ async function killed(s) {
 
 
 process.on('beforeExit', endAll);
+
+
+suite('suspended as the worker ends', { timeout: 60000 }, async (s) => {
+    const hub = `${OPEN} token_hmac_secret_key secret; presence on;
+        subscribe_to_user_personal_channel on; single_connection on;`;
+
+    for (const late of ['test_engine_delay 3s;', 'test_auth_delay 3s;']) {
+        await s.serial(late, async () => {
+            const server = await s.start({ module: TEST_MODULE,
+                                           hub: `${hub} ${late}` });
+
+            for (let i = 0; i < 30; i++) {
+                const c = await Client.open(server.ws());
+                const token = jwt({ sub: `u${i % 7}`, channels: ['a'] });
+
+                c.frame([connect(1, i % 3 && token), subscribe(2, 'b'),
+                         publish(3, 'b', 1), unsubscribe(4, 'b')].join('\n'));
+            }
+
+            await sleep(50);
+            await server.halt('SIGTERM');
+            assert.deepEqual(server.badLines(), []);
+            s.done(server);
+        });
+    }
+});
