@@ -100,6 +100,8 @@ const HUBS = {
     users: `${KEY} ${ANON} user_connection_limit 2; ${SUBA}`,
     address: `${KEY} ${ANON} connection_limit_per_address 3;`,
     rate: `${KEY} ${ANON} connection_rate_limit 5;`,
+    both: `${KEY} ${ANON} connection_limit_per_address 1;
+        connection_rate_limit 2;`,
 
     personal: `${KEY} ${ANON} subscribe_to_user_personal_channel on;`,
     personalns: `${KEY} ${ANON} subscribe_to_user_personal_channel on;
@@ -722,6 +724,22 @@ suite('permissions', { concurrency: 12, timeout: 58000 }, async (s) => {
                 || assert.fail(e);
         }
     };
+
+    s.it('both: an address over its limit uses up nobody\'s rate', async () => {
+        const c = await status('both');
+
+        for (let i = 0; i < 20; i++) {
+            assert.equal(await status('both'), 503);
+        }
+
+        c.terminate();
+
+        /* at once: no second for new connections has passed */
+
+        await until('the address to be free', async () =>
+            typeof await status('both') === 'object', 400, 5);
+        assert.doesNotMatch(server.log(), /hub "both": connection_rate_limit/);
+    });
 
     s.it('address: connection_limit_per_address', async () => {
         const list = [];
