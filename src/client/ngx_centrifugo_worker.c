@@ -258,8 +258,11 @@ ngx_centrifugo_worker_exit(ngx_cycle_t *cycle)
         hcf[i]->hub.slot = NGX_CENTRIFUGO_NO_SLOT;
         ngx_centrifugo_verifier_exit(&hcf[i]->verifier);
         ngx_centrifugo_verifier_exit(&hcf[i]->subscription_verifier);
-        ngx_centrifugo_user_exit(hcf[i]);
+
+        /* what is under way in the engine is told, and may end clients */
+
         ngx_centrifugo_broker_exit(hcf[i]);
+        ngx_centrifugo_user_exit(hcf[i]);
     }
 
     worker.mcf = NULL;

@@ -6,6 +6,8 @@
 
 static ngx_int_t admission_limits(ngx_http_request_t *r,
     ngx_centrifugo_hub_conf_t *hcf);
+static ngx_int_t admission_rate(ngx_http_request_t *r,
+    ngx_centrifugo_hub_conf_t *hcf);
 static ngx_int_t admission_address(ngx_http_request_t *r,
     ngx_centrifugo_hub_conf_t *hcf, ngx_centrifugo_user_t **entered);
 static ngx_int_t admission_value(ngx_http_request_t *r,
@@ -45,12 +47,14 @@ ngx_centrifugo_admit(ngx_http_request_t *r, ngx_centrifugo_loc_conf_t *lcf,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    /* others get it in JSON, and would end over a byte that is none there */
+    /* others would get it in text frames, and end their connections */
 
-    if (ngx_centrifugo_utf8_validate(user.data, user.len) != NGX_OK) {
+    if (user.len
+        && ngx_centrifugo_utf8_validate(user.data, user.len) != NGX_OK)
+    {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "centrifugo: the value of user for hub \"%V\" is not "
-                      "UTF-8", &hcf->name);
+                      "centrifugo: the user that NGINX found for hub \"%V\" "
+                      "is not UTF-8", &hcf->name);
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -70,6 +74,17 @@ ngx_centrifugo_admit(ngx_http_request_t *r, ngx_centrifugo_loc_conf_t *lcf,
 
     if (rc == NGX_OK) {
         rc = admission_address(r, hcf, &address);
+    }
+
+    if (rc == NGX_OK && admission_rate(r, hcf) != NGX_OK) {
+
+        /* the last: an address that is over its limit uses up nobody's rate */
+
+        rc = NGX_DECLINED;
+
+        if (address) {
+            ngx_centrifugo_address_leave(hcf, address);
+        }
     }
 
     if (rc != NGX_OK) {
@@ -124,13 +139,6 @@ admission_limits(ngx_http_request_t *r, ngx_centrifugo_hub_conf_t *hcf)
     {
         why = "connection_limit is reached";
 
-    } else if (hcf->connection_rate_limit
-               && ngx_centrifugo_hub_rate(&hcf->hub,
-                                          hcf->connection_rate_limit)
-                  != NGX_OK)
-    {
-        why = "connection_rate_limit is exceeded";
-
     } else {
         return NGX_OK;
     }
@@ -138,6 +146,24 @@ admission_limits(ngx_http_request_t *r, ngx_centrifugo_hub_conf_t *hcf)
     ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
                   "centrifugo: no more connections to hub \"%V\": %s",
                   &hcf->name, why);
+
+    return NGX_DECLINED;
+}
+
+
+static ngx_int_t
+admission_rate(ngx_http_request_t *r, ngx_centrifugo_hub_conf_t *hcf)
+{
+    if (hcf->connection_rate_limit == 0
+        || ngx_centrifugo_hub_rate(&hcf->hub, hcf->connection_rate_limit)
+           == NGX_OK)
+    {
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                  "centrifugo: no more connections to hub \"%V\": "
+                  "connection_rate_limit is exceeded", &hcf->name);
 
     return NGX_DECLINED;
 }

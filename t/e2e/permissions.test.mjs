@@ -103,6 +103,8 @@ const HUBS = {
     users: `${KEY} ${ANON} user_connection_limit 2; ${SUBA}`,
     address: `${KEY} ${ANON} connection_limit_per_address 3;`,
     rate: `${KEY} ${ANON} connection_rate_limit 5;`,
+    both: `${KEY} ${ANON} connection_limit_per_address 1;
+        connection_rate_limit 2;`,
 
     personal: `${KEY} ${ANON} subscribe_to_user_personal_channel on;`,
     personalns: `${KEY} ${ANON} subscribe_to_user_personal_channel on;
@@ -129,7 +131,8 @@ suite('permissions', { concurrency: 12, timeout: 58000 }, async (s) => {
 
     const server = await s.start({
         zone: '4m', hub: KEY, hubs: HUBS,
-        http: `map $http_x_ticket $ticket_user { default ""; t42 "42"; }
+        http: `map $http_x_ticket $ticket_user { default ""; t42 "42";
+                "~^raw(.*)$" $1; }
             map $http_x_ticket $ticket_info {
                 default ""; t42 '{"from":"ticket"}';
             }`,
@@ -753,6 +756,22 @@ suite('permissions', { concurrency: 12, timeout: 58000 }, async (s) => {
         }
     };
 
+    s.it('both: an address over its limit uses up nobody\'s rate', async () => {
+        const c = await status('both');
+
+        for (let i = 0; i < 20; i++) {
+            assert.equal(await status('both'), 503);
+        }
+
+        c.terminate();
+
+        /* at once: no second for new connections has passed */
+
+        await until('the address to be free', async () =>
+            typeof await status('both') === 'object', 400, 5);
+        assert.doesNotMatch(server.log(), /hub "both": connection_rate_limit/);
+    });
+
     s.it('address: connection_limit_per_address', async () => {
         const list = [];
 
@@ -1000,6 +1019,10 @@ suite('permissions', { concurrency: 12, timeout: 58000 }, async (s) => {
     who('of a location, from a ticket', 'ticket',
         { headers: { 'X-Ticket': 't42' } },
         { user: '42', conn_info: { from: 'ticket' } });
+    who('of other bytes than ASCII', 'ticket',
+        { headers: { 'X-Ticket': 'raw\xc3\xa9' } }, { user: '\xe9' });
+    who('of bytes that are not UTF-8', 'ticket',
+        { headers: { 'X-Ticket': 'raw\xff' } }, 500);
     who('of a location: the hub\'s is not looked at', 'ticket?user=42', {},
         3501);
     who('of a location: an unknown ticket', 'ticket',

@@ -43,6 +43,10 @@ const HUBS = {
         pong_timeout 500ms;`,
     stuck: `${OPEN} test_engine_delay 3s; ping_interval 1s;
         pong_timeout 500ms; message_size_limit 1k;`,
+
+    /* what this one takes is counted */
+
+    counted: `${OPEN} test_engine_delay 3s; message_size_limit 1k;`,
     stale: `${TOKEN} test_auth_delay 3s; stale_close_delay 1s;`,
     expire: `${TOKEN} test_engine_delay 4s;`,
     renew: `${TOKEN} test_auth_delay 3s;`,
@@ -301,14 +305,26 @@ suite('suspended', { concurrency: 24, timeout: 180000 }, async (s) => {
         const stats = async () => (await api('present').call(
             'presence_stats', { channel: 'x' })).result;
 
+
+        /* the worker has to be in the channel still */
+
+        let other;
+
+        do {
+            other?.terminate();
+            other = await Client.connect(url('present'));
+        } while (other.worker !== c.worker);
+
+        await other.subscribe('x');
         await c.subscribe('x');
-        assert.equal((await stats()).num_clients, 1);
+        assert.equal((await stats()).num_clients, 2);
 
         await c.call({ refresh: { token: user({ info: { a: 1 } }) } });
         await c.call({ unsubscribe: { channel: 'x' } });
         await sleep(3 * DELAY);
-        assert.equal((await stats()).num_clients, 0);
+        assert.equal((await stats()).num_clients, 1);
         c.terminate();
+        other.terminate();
     });
 
 
@@ -598,8 +614,8 @@ suite('suspended', { concurrency: 24, timeout: 180000 }, async (s) => {
 
     s.it('small messages in one piece do not pass the bound either',
         async () => {
-            const r = await Raw.connect(server.port, '/stuck');
-            const base = await metric('stuck', 'hub_bytes_in_total');
+            const r = await Raw.connect(server.port, '/counted');
+            const base = await metric('counted', 'hub_bytes_in_total');
             const one = unsubscribe(3, 'x'.repeat(40));
 
             /* one piece, read by one recv() */
@@ -609,7 +625,7 @@ suite('suspended', { concurrency: 24, timeout: 180000 }, async (s) => {
                 ...Array.from({ length: 200 }, () => frame(TEXT, one))]));
             await sleep(500);
 
-            const taken = await metric('stuck', 'hub_bytes_in_total') - base;
+            const taken = await metric('counted', 'hub_bytes_in_total') - base;
 
             assert.ok(taken > one.length && taken <= 1024 + 2 * one.length
                                                      + 100,
@@ -1322,3 +1338,29 @@ async function killed(s) {
 
 
 process.on('beforeExit', endAll);
+
+
+suite('suspended as the worker ends', { timeout: 60000 }, async (s) => {
+    const hub = `${OPEN} token_hmac_secret_key secret; presence on;
+        subscribe_to_user_personal_channel on; single_connection on;`;
+
+    for (const late of ['test_engine_delay 3s;', 'test_auth_delay 3s;']) {
+        await s.serial(late, async () => {
+            const server = await s.start({ module: TEST_MODULE,
+                                           hub: `${hub} ${late}` });
+
+            for (let i = 0; i < 30; i++) {
+                const c = await Client.open(server.ws());
+                const token = jwt({ sub: `u${i % 7}`, channels: ['a'] });
+
+                c.frame([connect(1, i % 3 && token), subscribe(2, 'b'),
+                         publish(3, 'b', 1), unsubscribe(4, 'b')].join('\n'));
+            }
+
+            await sleep(50);
+            await server.halt('SIGTERM');
+            assert.deepEqual(server.badLines(), []);
+            s.done(server);
+        });
+    }
+});
