@@ -83,6 +83,8 @@ struct ngx_centrifugo_client_s {
     ngx_queue_t                        in_user; /* next NULL: is not */
     ngx_centrifugo_user_t             *user_node;
     ngx_centrifugo_user_t             *address;     /* NULL: not counted */
+    uint64_t                           ticket;  /* among connections of its
+                                                   user; 0: none yet */
     ngx_queue_t                        subscriptions;
     ngx_centrifugo_wheel_node_t        timer;
     ngx_msec_t                         due[NGX_CENTRIFUGO_DUE_N];

@@ -28,6 +28,7 @@ typedef struct {
     unsigned                        running:1;  /* connect_next() is */
     unsigned                        answered:1; /* a subscription */
     unsigned                        failed:1;
+    unsigned                        single:1;   /* others were told to end */
 } connecting_t;
 
 
@@ -55,6 +56,7 @@ static ngx_int_t connect_copy(connecting_t *cn, ngx_str_t *dst,
     const ngx_str_t *src);
 static ngx_int_t connect_enter(ngx_centrifugo_client_t *client,
     const ngx_centrifugo_token_t *token, uint32_t *ttl);
+static void connect_alone(connecting_t *cn, ngx_centrifugo_client_t *client);
 static void connect_single(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
     ngx_centrifugo_engine_result_t *result);
 static void connect_single_told(uint64_t handle,
@@ -282,25 +284,10 @@ static void
 connect_begin(connecting_t *cn, ngx_centrifugo_client_t *client,
     const ngx_centrifugo_token_t *token)
 {
-    ngx_centrifugo_completion_t  done;
-
     if (connect_grants(client, cn, token) != NGX_OK
         || connect_enter(client, token, &cn->ttl) != NGX_OK)
     {
         connect_free(cn);
-        return;
-    }
-
-    if (client->hcf->single_connection && client->user.len) {
-
-        /* the personal channel is the first */
-
-        done.handler = connect_single;
-        done.handle = (uint64_t) (uintptr_t) cn;
-
-        ngx_centrifugo_engine(cn->hcf)->presence_stats(cn->hcf,
-                                                       &cn->grants[0].channel,
-                                                       &done);
         return;
     }
 
@@ -630,15 +617,33 @@ connect_enter(ngx_centrifugo_client_t *client,
 
 
 /*
- * Only one connection of a user may be: the new one stays.
+ * Only one connection of a user may be: the newest stays.  Each takes its
+ * ticket when it is present already, so the one with the highest finds all
+ * others there; who has none yet will find this one.
  */
+
+static void
+connect_alone(connecting_t *cn, ngx_centrifugo_client_t *client)
+{
+    ngx_centrifugo_completion_t  done;
+
+    client->ticket = ngx_centrifugo_hub_ticket(&cn->hcf->hub);
+
+    /* the personal channel is the first */
+
+    done.handler = connect_single;
+    done.handle = (uint64_t) (uintptr_t) cn;
+
+    ngx_centrifugo_engine(cn->hcf)->presence_stats(cn->hcf,
+                                                   &cn->grants[0].channel,
+                                                   &done);
+}
+
 
 static void
 connect_single(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
     ngx_centrifugo_engine_result_t *result)
 {
-    u_char                        uuid[NGX_CENTRIFUGO_ID_LEN];
-    ngx_str_t                     id;
     connecting_t                 *cn;
     ngx_centrifugo_order_t        order;
     ngx_centrifugo_client_t      *client;
@@ -661,13 +666,10 @@ connect_single(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
         return;
     }
 
-    if (result->num_clients == 0) {
+    if (result->num_clients < 2) {
         connect_next(cn);
         return;
     }
-
-    id.data = uuid;
-    id.len = ngx_centrifugo_client_id(client, uuid) - uuid;
 
     ngx_memzero(&order, sizeof(ngx_centrifugo_order_t));
 
@@ -675,8 +677,7 @@ connect_single(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
     order.user = client->user;
     order.code = ngx_centrifugo_disconnect_connections.code;
     order.reason = ngx_centrifugo_disconnect_connections.reason;
-    order.whitelist = &id;
-    order.nwhitelist = 1;
+    order.ticket = client->ticket;
 
     done.handler = connect_single_told;
     done.handle = handle;
@@ -730,6 +731,14 @@ connect_next(connecting_t *cn)
 
         if (client == NULL || cn->failed) {
             break;
+        }
+
+        if (cn->done == cn->n && cn->hcf->single_connection
+            && client->user.len && !cn->single)
+        {
+            cn->single = 1;
+            connect_alone(cn, client);
+            return;
         }
 
         if (cn->done == cn->n) {

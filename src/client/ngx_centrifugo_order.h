@@ -37,6 +37,8 @@ typedef struct ngx_centrifugo_order_s {
 
     ngx_uint_t                    code;         /* disconnect, unsubscribe */
     ngx_str_t                     reason;
+    uint64_t                      ticket;       /* disconnect: 0, or only
+                                                   those with a lower one */
     ngx_str_t                    *whitelist;    /* client ids that stay */
     ngx_uint_t                    nwhitelist;
 } ngx_centrifugo_order_t;

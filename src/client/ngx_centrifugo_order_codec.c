@@ -5,7 +5,7 @@
 #include "ngx_centrifugo_order.h"
 
 
-#define ORDER_FORM     1        /* of the bytes: workers of another build of
+#define ORDER_FORM     2        /* of the bytes: workers of another build of
                                    the module may read them */
 #define ORDER_STRINGS  7
 
@@ -14,6 +14,7 @@ typedef struct {
     uint32_t             form;
     uint32_t             kind;
     int64_t              expire_at;
+    uint64_t             ticket;
     uint32_t             expired;
     uint32_t             set;
     uint32_t             value;
@@ -39,6 +40,7 @@ ngx_centrifugo_order_encode(ngx_centrifugo_buf_t *b,
     head.form = ORDER_FORM;
     head.kind = order->kind;
     head.expire_at = order->expire_at;
+    head.ticket = order->ticket;
     head.expired = (order->expired != 0);
     head.set = (uint32_t) order->override.set;
     head.value = (uint32_t) order->override.value;
@@ -102,6 +104,7 @@ ngx_centrifugo_order_decode(ngx_centrifugo_arena_t *arena,
 
     order->kind = head.kind;
     order->expire_at = head.expire_at;
+    order->ticket = head.ticket;
     order->expired = head.expired;
     order->override.set = head.set;
     order->override.value = head.value;

@@ -188,6 +188,12 @@ ordered_disconnect(ngx_centrifugo_client_t *client,
 {
     ngx_centrifugo_disconnect_t  disconnect;
 
+    if (order->ticket
+        && (client->ticket == 0 || client->ticket >= order->ticket))
+    {
+        return;
+    }
+
     disconnect.code = order->code;
     disconnect.reason = order->reason;
 

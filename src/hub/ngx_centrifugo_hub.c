@@ -230,6 +230,13 @@ ngx_centrifugo_hub_add(ngx_centrifugo_hub_t *hub,
 }
 
 
+uint64_t
+ngx_centrifugo_hub_ticket(ngx_centrifugo_hub_t *hub)
+{
+    return __atomic_add_fetch(&hub->shm->ticket, 1, __ATOMIC_SEQ_CST);
+}
+
+
 ngx_int_t
 ngx_centrifugo_hub_rate(ngx_centrifugo_hub_t *hub, ngx_uint_t limit)
 {

@@ -414,6 +414,9 @@ void ngx_centrifugo_hub_add(ngx_centrifugo_hub_t *hub,
 ngx_int_t ngx_centrifugo_hub_rate(ngx_centrifugo_hub_t *hub,
     ngx_uint_t limit);
 
+/* A number, larger than all that any worker had before. */
+uint64_t ngx_centrifugo_hub_ticket(ngx_centrifugo_hub_t *hub);
+
 /* Sets a gauge of this worker's slot; no slot: does nothing. */
 void ngx_centrifugo_hub_set(ngx_centrifugo_hub_t *hub,
     ngx_centrifugo_counter_e gauge, uint64_t n);

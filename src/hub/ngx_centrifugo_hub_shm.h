@@ -247,6 +247,7 @@ struct ngx_centrifugo_hub_shm_s {
     uint64_t                  pages_repairs;
     uint32_t                  page_hint;    /* word of the bitmap */
     uint32_t                  replaced;     /* a reload made another zone */
+    uint64_t                  ticket;       /* the last that was given */
     uint64_t                  rate;         /* when the bucket of connections
                                                is full again, monotonic us */
 

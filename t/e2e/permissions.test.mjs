@@ -885,6 +885,27 @@ suite('permissions', { concurrency: 12, timeout: 58000 }, async (s) => {
         list.forEach((c) => c.terminate());
     });
 
+    s.it('single: of four at the same time one stays', async () => {
+        for (let round = 0; round < 20; round++) {
+            const user = fresh('t');
+            const list = await Promise.all(Array.from({ length: 4 },
+                () => Client.open(url('single'))));
+
+            /* who is ended while it connects has no reply */
+            await Promise.all(list.map((c) => c.call(
+                { connect: connectBody(user) }).catch(() => {})));
+            await sleep(50);
+            await Promise.all(list.map((c) => c.end || c.settle()
+                .catch(() => {})));
+
+            const left = list.filter((c) => !c.end);
+
+            assert.equal(left.length, 1, `round ${round}`);
+            assert.ok(list.every((c) => !c.end || c.end.code === 3504));
+            left[0].terminate();
+        }
+    });
+
     s.it('single: the older connection ends, on either worker', async () => {
         const user = fresh('s');
         const open = await onAllWorkers(pids, 2,

@@ -397,6 +397,7 @@ codec(void)
     list[0] = S("one");
     list[1] = S("");
     list[2] = S("three");
+    order.ticket = 1ULL << 40;
     order.whitelist = list;
     order.nwhitelist = 3;
 
@@ -413,6 +414,7 @@ codec(void)
     CHECK(got.data.len == 2 && got.expire_at == -5 && got.expired == 1);
     CHECK(got.override.set == 0x1f && got.override.value == 0x11);
     CHECK(got.code == 4999 && got.reason.len == 3);
+    CHECK(got.ticket == 1ULL << 40);
     CHECK(got.nwhitelist == 3 && got.whitelist[1].len == 0);
     CHECK(got.whitelist[2].len == 5
           && memcmp(got.whitelist[2].data, "three", 5) == 0);
