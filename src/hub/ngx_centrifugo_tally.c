@@ -197,8 +197,10 @@ tally_find(ngx_centrifugo_hub_t *hub, ngx_uint_t n, uint64_t hash,
             goto damaged;
         }
 
+        /* an absent name has no address that memcmp() may see */
+
         if (tally->kind != kind
-            || ngx_memcmp(tally->key, key->data, key->len) != 0)
+            || (key->len && ngx_memcmp(tally->key, key->data, key->len) != 0))
         {
             continue;
         }
