@@ -6,6 +6,8 @@
 
 #include "ngx_centrifugo_keys.h"
 
+#include <ngx_event.h>
+
 
 #define JWKS_TTL        (3600 * 1000)       /* ms, of fetched keys */
 #define JWKS_PAUSE      1000                /* ms, between two fetches */
@@ -17,6 +19,8 @@
 #define JWKS_BYTES      (4 * 1024 * 1024)   /* of tokens that wait */
 #define JWKS_DOC_MAX    (1024 * 1024)
 #define JWKS_ARENA      4096
+#define JWKS_BATCH      16                  /* tokens verified in a turn of the
+                                               event loop */
 
 
 typedef struct jwks_key_s    jwks_key_t;
@@ -45,6 +49,8 @@ struct jwks_doc_s {
     jwks_fetch_t                *fetch;     /* NULL: none in flight */
     ngx_uint_t                   attempts;
     ngx_queue_t                  waiters;
+    ngx_queue_t                  ready;     /* they can be answered */
+    ngx_event_t                  event;     /* posted: the next batch of these */
     ngx_uint_t                   busy;      /* waiters are being answered */
     unsigned                     tried:1;   /* `asked` is set */
     unsigned                     failed:1;  /* the last fetch did */
@@ -86,6 +92,8 @@ static ngx_int_t jwks_key_add(ngx_centrifugo_arena_t *arena,
 static void jwks_keys_free(jwks_key_t *keys);
 static void jwks_keep(jwks_doc_t *doc);
 static void jwks_answer(jwks_doc_t *doc);
+static void jwks_batch_handler(ngx_event_t *ev);
+static void jwks_batch(jwks_doc_t *doc);
 static void jwks_take(ngx_centrifugo_jwks_t *jwks, jwks_waiter_t *waiter);
 static void jwks_full(ngx_centrifugo_jwks_t *jwks);
 static u_char jwks_char(u_char **pos, u_char *end);
@@ -274,7 +282,9 @@ jwks_doc_add(ngx_centrifugo_jwks_t *jwks, const ngx_str_t *url)
         {
             doc = ngx_queue_data(q, jwks_doc_t, link);
 
-            if (doc->fetch == NULL && doc->busy == 0) {
+            if (doc->fetch == NULL && doc->busy == 0
+                && ngx_queue_empty(&doc->ready))
+            {
                 jwks_doc_free(doc);
                 break;
             }
@@ -296,6 +306,11 @@ jwks_doc_add(ngx_centrifugo_jwks_t *jwks, const ngx_str_t *url)
     doc->url.data = doc->bytes;
     ngx_memcpy(doc->bytes, url->data, url->len);
     ngx_queue_init(&doc->waiters);
+    ngx_queue_init(&doc->ready);
+
+    doc->event.handler = jwks_batch_handler;
+    doc->event.data = doc;
+    doc->event.log = ngx_cycle->log;
 
     ngx_queue_insert_head(&jwks->docs, &doc->link);
     jwks->ndocs++;
@@ -309,6 +324,10 @@ jwks_doc_free(jwks_doc_t *doc)
 {
     if (doc->fetch) {
         doc->fetch->doc = NULL;
+    }
+
+    if (doc->event.posted) {
+        ngx_delete_posted_event(&doc->event);
     }
 
     ngx_queue_remove(&doc->link);
@@ -561,7 +580,7 @@ jwks_keep(jwks_doc_t *doc)
     {
         old = ngx_queue_data(q, jwks_doc_t, link);
 
-        if (old == doc) {
+        if (old == doc || !ngx_queue_empty(&old->ready)) {
             continue;
         }
 
@@ -574,14 +593,43 @@ jwks_keep(jwks_doc_t *doc)
 
 
 /*
- * Checks what waits for a document.  A handler may bring new tokens, and they
- * may start the next fetch: those wait in the document, not here.
+ * What waits for a document can be answered.  A handler may bring new tokens,
+ * and they may start the next fetch: those wait in the document again.
  */
 
 static void
 jwks_answer(jwks_doc_t *doc)
 {
-    ngx_queue_t                 queue, *q;
+    if (ngx_queue_empty(&doc->waiters)) {
+        return;
+    }
+
+    ngx_queue_add(&doc->ready, &doc->waiters);
+    ngx_queue_init(&doc->waiters);
+
+    if (!doc->event.posted) {
+        jwks_batch(doc);
+    }
+}
+
+
+static void
+jwks_batch_handler(ngx_event_t *ev)
+{
+    jwks_batch(ev->data);
+}
+
+
+/*
+ * A signature may take a millisecond, and a thousand tokens may wait: some are
+ * checked in each turn.
+ */
+
+static void
+jwks_batch(jwks_doc_t *doc)
+{
+    ngx_uint_t                  n;
+    ngx_queue_t                *q;
     jwks_waiter_t              *waiter;
     ngx_centrifugo_arena_t      arena;
     ngx_centrifugo_token_t      result;
@@ -590,20 +638,11 @@ jwks_answer(jwks_doc_t *doc)
 
     jwks = doc->jwks;
 
-    if (ngx_queue_empty(&doc->waiters)) {
-        return;
-    }
-
-    queue = doc->waiters;
-    queue.next->prev = &queue;
-    queue.prev->next = &queue;
-    ngx_queue_init(&doc->waiters);
-
     doc->busy++;
     ngx_centrifugo_arena_init(&arena, JWKS_ARENA);
 
-    while (!ngx_queue_empty(&queue)) {
-        q = ngx_queue_head(&queue);
+    for (n = 0; n < JWKS_BATCH && !ngx_queue_empty(&doc->ready); n++) {
+        q = ngx_queue_head(&doc->ready);
         waiter = ngx_queue_data(q, jwks_waiter_t, link);
 
         ngx_queue_remove(q);
@@ -621,6 +660,11 @@ jwks_answer(jwks_doc_t *doc)
 
     if (--doc->busy == 0 && jwks->exiting) {
         jwks_doc_free(doc);
+        return;
+    }
+
+    if (!ngx_queue_empty(&doc->ready)) {
+        ngx_post_event(&doc->event, &ngx_posted_next_events);
     }
 }
 
@@ -650,6 +694,11 @@ ngx_centrifugo_jwks_exit(ngx_centrifugo_jwks_t *jwks, ngx_uint_t silent)
          q = next)
     {
         doc = ngx_queue_data(q, jwks_doc_t, link);
+
+        if (!ngx_queue_empty(&doc->ready)) {
+            ngx_queue_add(&doc->waiters, &doc->ready);
+            ngx_queue_init(&doc->ready);
+        }
 
         while (!ngx_queue_empty(&doc->waiters)) {
             q = ngx_queue_head(&doc->waiters);

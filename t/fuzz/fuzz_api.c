@@ -50,7 +50,8 @@ ngx_centrifugo_conf_channel(ngx_centrifugo_hub_conf_t *hcf,
 
 ngx_int_t
 ngx_centrifugo_publication_check(ngx_centrifugo_hub_conf_t *hcf,
-    const ngx_str_t *data)
+    const ngx_centrifugo_channel_options_t *o, const ngx_str_t *data,
+    ngx_uint_t json)
 {
     touch(data);
 

@@ -26,6 +26,11 @@ ngx_uint_t  stub_messages;
 
 volatile ngx_cycle_t  *ngx_cycle __attribute__((weak));
 
+__attribute__((weak))
+ngx_queue_t  ngx_posted_next_events = {
+    &ngx_posted_next_events, &ngx_posted_next_events
+};
+
 __attribute__((weak)) void
 ngx_log_error_core(ngx_uint_t level, ngx_log_t *log, ngx_err_t err,
     const char *fmt, ...)

@@ -4,6 +4,8 @@
 #include "stubs_conf.h"
 #include "auth/ngx_centrifugo_auth.h"
 
+#include <ngx_event.h>
+
 #include <openssl/bio.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
@@ -1109,6 +1111,32 @@ static struct {
 } verdict;
 
 
+/* the next turn of the event loop: how many events it had */
+
+static ngx_uint_t
+turn(void)
+{
+    ngx_uint_t    n;
+    ngx_event_t  *ev;
+    ngx_queue_t   queue;
+
+    if (ngx_queue_empty(&ngx_posted_next_events)) {
+        return 0;
+    }
+
+    queue = ngx_posted_next_events;
+    queue.next->prev = &queue;
+    queue.prev->next = &queue;
+    for (n = 0; !ngx_queue_empty(&queue); n++) {
+        ev = ngx_queue_data(ngx_queue_head(&queue), ngx_event_t, queue);
+        ngx_delete_posted_event(ev);
+        ev->handler(ev);
+    }
+
+    return n;
+}
+
+
 static void
 net_answer(void)
 {
@@ -1588,7 +1616,39 @@ jwks_cache(void)
     CHECK(check(a) == ERROR && stub_messages == 1);
     CHECK(check(a) == ERROR && stub_messages == 1);
     net_answer();
-    CHECK(verdict.n == 1026 && verdict.rc == OK && net.n == 1);
+    CHECK(verdict.n == 2 + 16 && verdict.rc == OK && net.n == 1);
+    CHECK(turn() == 1 && verdict.n == 2 + 32);
+
+    /* who comes meanwhile finds the keys */
+
+    CHECK(check(a) == OK && verdict.n == 2 + 33);
+    while (turn()) { /* void */ }
+    CHECK(verdict.n == 1027 && verdict.rc == OK && net.n == 1);
+
+    /* the worker exits between two of these turns, or the pool goes */
+
+    jwks_begin(one);
+    net.later = 1;
+
+    for (i = 0; i < 40; i++) {
+        CHECK(check(a) == -1);
+    }
+
+    net_answer();
+    CHECK(verdict.n == 16 && verdict.rc == OK);
+    ngx_centrifugo_verifier_exit(&verifier);
+    CHECK(verdict.n == 40 && verdict.rc == ERROR && turn() == 0);
+
+    jwks_begin(one);
+    net.later = 1;
+
+    for (i = 0; i < 40; i++) {
+        CHECK(check(a) == -1);
+    }
+
+    net_answer();
+    stub_pool_free(&pool);
+    CHECK(verdict.n == 16 && turn() == 0);
 
     /* the worker exits: all are told, and the answer comes for nobody */
 
@@ -1940,6 +2000,8 @@ main(void)
     ngx_centrifugo_arena_init(&arena, 4096);
     stub_pool_init(&pool);
     keys_make();
+
+    ngx_queue_init(&ngx_posted_next_events);
 
     connection_claims();
     subscription_claims();
