@@ -50,7 +50,7 @@ struct jwks_doc_s {
     ngx_uint_t                   attempts;
     ngx_queue_t                  waiters;
     ngx_queue_t                  ready;     /* they can be answered */
-    ngx_event_t                  event;     /* posted: the next batch of these */
+    ngx_event_t                  event;     /* posted: the next of these */
     ngx_uint_t                   busy;      /* waiters are being answered */
     unsigned                     tried:1;   /* `asked` is set */
     unsigned                     failed:1;  /* the last fetch did */

@@ -321,7 +321,7 @@ suite('orders', { concurrency: 8, timeout: 240000 }, async (s) => {
         const c = await narrow(user);
         const channel = fresh('ch');
 
-        await call('subscribe', { user, channel, expire_at: now() + 1 },
+        await call('subscribe', { user, channel, expire_at: now() + 2 },
                    '/narrow');
         await c.json();
 
@@ -329,7 +329,7 @@ suite('orders', { concurrency: 8, timeout: 240000 }, async (s) => {
             token: jwt({ sub: user, channel, exp: now() + 100 }) } });
 
         assert.ok(r.expires && r.ttl > 90);
-        await sleep(3500);
+        await sleep(4500);
         await alive([c]);
         finish([c]);
     });

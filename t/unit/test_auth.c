@@ -1601,7 +1601,7 @@ jwks_cache(void)
     CHECK(check(a) == -1 && check(a) == -1 && check(b) == -1);
     verdict.then = jwks_leave;
     net_answer();
-    CHECK(verdict.n == 3 && verdict.rc == OK);
+    CHECK(verdict.n == 3 && verdict.rc == ERROR);
     CHECK(check(a) == ERROR);
 
     /* not more than 1024 wait */
