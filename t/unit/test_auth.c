@@ -1127,6 +1127,8 @@ turn(void)
     queue = ngx_posted_next_events;
     queue.next->prev = &queue;
     queue.prev->next = &queue;
+    ngx_queue_init(&ngx_posted_next_events);
+
     for (n = 0; !ngx_queue_empty(&queue); n++) {
         ev = ngx_queue_data(ngx_queue_head(&queue), ngx_event_t, queue);
         ngx_delete_posted_event(ev);
@@ -2000,8 +2002,6 @@ main(void)
     ngx_centrifugo_arena_init(&arena, 4096);
     stub_pool_init(&pool);
     keys_make();
-
-    ngx_queue_init(&ngx_posted_next_events);
 
     connection_claims();
     subscription_claims();
