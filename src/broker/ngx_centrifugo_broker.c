@@ -595,3 +595,14 @@ ngx_centrifugo_broker_wake(ngx_centrifugo_hub_conf_t *hcf)
 
     return own || (hcf->hub.resync && !table->walk_failed);
 }
+
+
+uint64_t
+ngx_centrifugo_broker_time(void)
+{
+    ngx_time_t  *tp;
+
+    tp = ngx_timeofday();
+
+    return (uint64_t) tp->sec * 1000 + tp->msec;
+}

@@ -165,6 +165,9 @@ ngx_int_t ngx_centrifugo_broker_poll(ngx_centrifugo_hub_conf_t *hcf,
  */
 ngx_uint_t ngx_centrifugo_broker_wake(ngx_centrifugo_hub_conf_t *hcf);
 
+/* The wall clock of this turn, ms. */
+uint64_t ngx_centrifugo_broker_time(void);
+
 /* This worker's channel of that name, or NULL. */
 ngx_centrifugo_channel_t *ngx_centrifugo_broker_channel(
     ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *name);

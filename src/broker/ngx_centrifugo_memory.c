@@ -29,7 +29,6 @@ static void memory_presence(ngx_centrifugo_hub_conf_t *hcf,
     const ngx_str_t *channel, const ngx_centrifugo_completion_t *done);
 static void memory_presence_stats(ngx_centrifugo_hub_conf_t *hcf,
     const ngx_str_t *channel, const ngx_centrifugo_completion_t *done);
-static uint64_t memory_now(void);
 static int memory_compare(const void *one, const void *two);
 
 
@@ -81,7 +80,7 @@ memory_publish(ngx_centrifugo_hub_conf_t *hcf,
 
     switch (ngx_centrifugo_hub_publish(&hcf->hub, &pub->channel, &pub->info,
                                        &pub->data, pub->json,
-                                       memory_now()))
+                                       ngx_centrifugo_broker_time()))
     {
     case NGX_OK:
     case NGX_DECLINED:
@@ -166,7 +165,7 @@ memory_presence_add(ngx_centrifugo_hub_conf_t *hcf,
     }
 
     switch (ngx_centrifugo_hub_presence_add(&hcf->hub, presence,
-                                            memory_now()))
+                                            ngx_centrifugo_broker_time()))
     {
     case NGX_OK:
         rc = NGX_CENTRIFUGO_ENGINE_OK;
@@ -189,7 +188,8 @@ memory_presence_remove(ngx_centrifugo_hub_conf_t *hcf,
     const ngx_centrifugo_presence_t *presence)
 {
     if (ngx_centrifugo_hub_presence_remove(&hcf->hub, &presence->channel,
-                                           presence->client, memory_now())
+                                           presence->client,
+                                           ngx_centrifugo_broker_time())
         == NGX_DECLINED
         && (presence->flags & NGX_CENTRIFUGO_PRESENCE_ANNOUNCE))
     {
@@ -206,7 +206,7 @@ memory_announce(ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *channel,
     ngx_centrifugo_entry_e type, const ngx_str_t *info)
 {
     (void) ngx_centrifugo_hub_announce(&hcf->hub, channel, type, info,
-                                       memory_now());
+                                       ngx_centrifugo_broker_time());
 }
 
 
@@ -324,17 +324,4 @@ memory_compare(const void *one, const void *two)
     b = *(const uint64_t *) two;
 
     return (a > b) - (a < b);
-}
-
-
-/* wall clock, ms */
-
-static uint64_t
-memory_now(void)
-{
-    ngx_time_t  *tp;
-
-    tp = ngx_timeofday();
-
-    return (uint64_t) tp->sec * 1000 + tp->msec;
 }

@@ -9,8 +9,6 @@
 #include "ngx_centrifugo_worker.h"
 #include "../core/ngx_centrifugo_text.h"
 
-#include <time.h>
-
 
 #define CLIENT_ARENA      8192
 #define CLIENT_END_DELAY  5000      /* ms for the peer to close */
@@ -48,7 +46,6 @@ static void client_process(ngx_centrifugo_client_t *client, u_char *data,
 static void client_dispatch(ngx_centrifugo_client_t *client,
     ngx_centrifugo_command_t *cmd);
 static ngx_uint_t client_turn(ngx_centrifugo_client_t *client);
-static int64_t client_now(void);
 static void client_later(ngx_centrifugo_client_t *client);
 static void client_later_handler(ngx_event_t *ev);
 static void client_pong(ngx_centrifugo_client_t *client);
@@ -398,23 +395,12 @@ client_turn(ngx_centrifugo_client_t *client)
     {
         client_turn_of = client->handle;
         client_turn_msec = ngx_current_msec;
-        client_turn_end = client_now() + CLIENT_TIME;
+        client_turn_end = ngx_centrifugo_delivery_now() + CLIENT_TIME;
 
         return 0;
     }
 
-    return client_now() >= client_turn_end;
-}
-
-
-static int64_t
-client_now(void)
-{
-    struct timespec  ts;
-
-    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    return (int64_t) ts.tv_sec * 1000000000 + ts.tv_nsec;
+    return ngx_centrifugo_delivery_now() >= client_turn_end;
 }
 
 

@@ -18,7 +18,6 @@ static ngx_centrifugo_frame_t *delivery_frame(
 
 
 static void delivery_slow(ngx_centrifugo_client_t *client, const char *why);
-static int64_t delivery_now(void);
 
 
 static ngx_queue_t           delivery_dirty;
@@ -233,9 +232,9 @@ ngx_centrifugo_delivery_flush(void)
             /* few writes are not worth a look at the clock */
 
             if (end == 0) {
-                end = delivery_now() + DELIVERY_TIME;
+                end = ngx_centrifugo_delivery_now() + DELIVERY_TIME;
 
-            } else if (delivery_now() >= end) {
+            } else if (ngx_centrifugo_delivery_now() >= end) {
                 break;
             }
         }
@@ -326,8 +325,8 @@ delivery_slow(ngx_centrifugo_client_t *client, const char *why)
 }
 
 
-static int64_t
-delivery_now(void)
+int64_t
+ngx_centrifugo_delivery_now(void)
 {
     struct timespec  ts;
 

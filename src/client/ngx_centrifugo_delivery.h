@@ -52,6 +52,9 @@ ngx_int_t ngx_centrifugo_delivery_flush(void);
  */
 ngx_uint_t ngx_centrifugo_delivery_held(void);
 
+/* Monotonic ns, not the event loop's: for turns that have a limit. */
+int64_t ngx_centrifugo_delivery_now(void);
+
 /* Writes the queue of one client now. */
 void ngx_centrifugo_delivery_send(ngx_centrifugo_client_t *client);
 

@@ -29,7 +29,6 @@ static ngx_int_t subscription_extra(ngx_centrifugo_subscription_t *sub,
     int64_t expire_at, const ngx_str_t *info);
 static void subscription_arm(ngx_centrifugo_client_t *client,
     int64_t expire_at);
-static int64_t subscription_now(void);
 static int64_t subscription_end_time(ngx_centrifugo_client_t *client,
     int64_t expire_at);
 static ngx_int_t subscription_identity(ngx_centrifugo_subscription_t *sub,
@@ -691,7 +690,7 @@ subscription_arm(ngx_centrifugo_client_t *client, int64_t expire_at)
         return;
     }
 
-    now = subscription_now();
+    now = (int64_t) ngx_centrifugo_broker_time();
     at = subscription_end_time(client, expire_at);
 
     delay = (at > now) ? (ngx_msec_t) ngx_min(at - now, SUBSCRIPTION_LOOK) : 1;
@@ -703,17 +702,6 @@ subscription_arm(ngx_centrifugo_client_t *client, int64_t expire_at)
         ngx_centrifugo_timer_set(client, NGX_CENTRIFUGO_DUE_SUBSCRIPTION,
                                  delay);
     }
-}
-
-
-static int64_t
-subscription_now(void)
-{
-    ngx_time_t  *tp;
-
-    tp = ngx_timeofday();
-
-    return (int64_t) tp->sec * 1000 + tp->msec;
 }
 
 
@@ -736,7 +724,7 @@ ngx_centrifugo_subscription_expire(ngx_centrifugo_client_t *client)
 
     static ngx_str_t  reason = ngx_string("subscription expired");
 
-    now = subscription_now();
+    now = (int64_t) ngx_centrifugo_broker_time();
     next = 0;
 
     for (q = ngx_queue_head(&client->subscriptions);
