@@ -139,6 +139,7 @@ ngx_centrifugo_broker_channel_add(ngx_centrifugo_hub_conf_t *hcf,
 
     ch->hcf = hcf;
     ch->count = 0;
+    ch->feed = NULL;
     ngx_queue_init(&ch->subscriptions);
 
     ch->name.str.len = name->len;
@@ -293,8 +294,11 @@ broker_next(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
     }
 
     table->pub.data = entry->data;
-    table->pub.json = entry->json;
-    table->pub.offset = entry->offset;
+    table->pub.json = (entry->flags & NGX_CENTRIFUGO_PUB_JSON) != 0;
+    table->pub.delta = (entry->flags & NGX_CENTRIFUGO_PUB_DELTA) != 0;
+    table->pub.offset = entry->position.offset;
+    table->pub.epoch = entry->position.epoch;
+    table->pub.tags = entry->tags;
 
     if (entry->info.len
         && ngx_centrifugo_broker_unpack_info(&entry->info, &table->info)

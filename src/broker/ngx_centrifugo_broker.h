@@ -21,6 +21,28 @@ typedef enum {
 } ngx_centrifugo_engine_rc_e;
 
 /*
+ * What few channels have: those with positioned subscribers, or with such that
+ * get deltas or numbers instead of names.  It is there as long as `users` is
+ * not 0.
+ */
+typedef struct {
+    ngx_centrifugo_position_t    position;      /* of what this worker has
+                                                   delivered last, or found
+                                                   when it joined */
+    ngx_msec_t                   checked;       /* the position, the last time:
+                                                   by an entry or by asking */
+    ngx_uint_t                   users;         /* subscriptions */
+    ngx_uint_t                   positioned;    /* of them */
+    ngx_uint_t                   deltas;        /* of them */
+    uint64_t                     id;            /* instead of its name, 0: none
+                                                   yet */
+    ngx_centrifugo_position_t    last;          /* of `payload`; offset 0: none
+                                                   is kept */
+    ngx_centrifugo_buf_t         payload;       /* while there are deltas */
+    unsigned                     lost:1;        /* entries perhaps were */
+} ngx_centrifugo_feed_t;
+
+/*
  * A channel that clients of this worker are subscribed to.
  */
 typedef struct {
@@ -29,6 +51,7 @@ typedef struct {
     ngx_centrifugo_hub_conf_t   *hcf;
     ngx_queue_t                  subscriptions; /* of the client layer */
     ngx_uint_t                   count;
+    ngx_centrifugo_feed_t       *feed;          /* NULL: none */
 } ngx_centrifugo_channel_t;
 
 typedef struct {
@@ -39,6 +62,13 @@ typedef struct {
                                      ngx_centrifugo_broker_presence_next() */
     uint32_t                     num_clients;   /* of presence and its stats */
     uint32_t                     num_users;     /* of its stats only */
+    ngx_centrifugo_position_t    position;      /* publish: epoch 0 without
+                                                   history; history, subscribe:
+                                                   the top */
+    ngx_str_t                    publications;  /* history, subscribe: for
+                                  ngx_centrifugo_broker_publication_next() */
+    ngx_uint_t                   npublications;
+    unsigned                     recovered:1;   /* subscribe */
 } ngx_centrifugo_engine_result_t;
 
 /*
@@ -57,8 +87,48 @@ typedef struct {
     ngx_str_t                    channel;
     ngx_str_t                    data;
     ngx_str_t                    info;  /* ngx_centrifugo_broker_pack_info() */
+    ngx_str_t                    tags;  /* ngx_centrifugo_tags_pack() */
     ngx_uint_t                   json;  /* the data is valid JSON */
+    ngx_uint_t                   delta; /* subscribers may get one */
+    ngx_uint_t                   history_size;      /* 0: is not kept */
+    ngx_msec_t                   history_ttl;
+    ngx_msec_t                   history_meta_ttl;
+    ngx_str_t                    idempotency_key;   /* len 0: none */
+    uint64_t                     version;           /* 0: none */
+    ngx_str_t                    version_epoch;
 } ngx_centrifugo_publish_t;
+
+/* what to read of a history */
+typedef struct {
+    ngx_str_t                    channel;
+    ngx_centrifugo_position_t    since;     /* with `bounded`: only what is
+                                               behind it, in reverse before it;
+                                               the epoch is the caller's to
+                                               compare */
+    ngx_uint_t                   limit;     /* NGX_CENTRIFUGO_ALL */
+    size_t                       max;       /* bytes in all; more than these is
+                                               REFUSED */
+    ngx_msec_t                   meta_ttl;
+    unsigned                     bounded:1;
+    unsigned                     reverse:1;
+} ngx_centrifugo_history_wish_t;
+
+typedef enum {
+    NGX_CENTRIFUGO_RECOVER_NO = 0,
+    NGX_CENTRIFUGO_RECOVER_STREAM,      /* all since a position, or nothing */
+    NGX_CENTRIFUGO_RECOVER_CACHE        /* the newest, if it is not that */
+} ngx_centrifugo_recover_e;
+
+/* how to subscribe */
+typedef struct {
+    ngx_str_t                    channel;
+    ngx_centrifugo_recover_e     recover;
+    ngx_centrifugo_position_t    since;     /* epoch 0: any */
+    ngx_uint_t                   limit;     /* of what is recovered */
+    size_t                       max;       /* its bytes; beyond either nothing
+                                               is recovered */
+    ngx_msec_t                   meta_ttl;  /* not 0: the position is wanted */
+} ngx_centrifugo_subscribe_wish_t;
 
 typedef struct {
     ngx_str_t     name;
@@ -75,7 +145,7 @@ typedef struct {
      * before it returns, or the channel is given up again.
      */
     void        (*subscribe)(ngx_centrifugo_hub_conf_t *hcf,
-                    const ngx_str_t *channel,
+                    const ngx_centrifugo_subscribe_wish_t *wish,
                     const ngx_centrifugo_completion_t *done);
 
     /* The channel lost its last subscription (count is 0): frees it. */
@@ -103,11 +173,20 @@ typedef struct {
     void        (*presence_stats)(ngx_centrifugo_hub_conf_t *hcf,
                     const ngx_str_t *channel,
                     const ngx_centrifugo_completion_t *done);
+
+    /* What a channel has kept; REFUSED: more than wish->max. */
+    void        (*history)(ngx_centrifugo_hub_conf_t *hcf,
+                    const ngx_centrifugo_history_wish_t *wish,
+                    const ngx_centrifugo_completion_t *done);
+    void        (*history_remove)(ngx_centrifugo_hub_conf_t *hcf,
+                    const ngx_str_t *channel,
+                    const ngx_centrifugo_completion_t *done);
 } ngx_centrifugo_engine_t;
 
 /*
  * The way of a publication to subscribers: appends it to the queues of the
- * channel's subscriptions, except those that begin after `pos`, until the
+ * channel's subscriptions, except those that begin after `pos` or are further
+ * in the stream already, until the
  * *budget of appends is used up, which is at least 1.  NGX_OK: all have it;
  * NGX_AGAIN: call again for the rest, with the same publication.  `mark` keeps
  * the place in the channel's list; its `next` is NULL at the first call.
@@ -128,11 +207,16 @@ extern const ngx_centrifugo_engine_t  ngx_centrifugo_engine_memory;
 /*
  * What the client layer does after a shard was wiped, when a channel is back
  * (its presence), and when all are (users): NGX_OK; NGX_AGAIN: call again;
- * NGX_ERROR: no room, all of it later again.
+ * NGX_ERROR: no room, all of it later again.  insufficient: the stream of a
+ * channel went on without this worker, up to that position or in another epoch:
+ * subscriptions that are not there end by 2500 or 3010.
  */
 typedef struct {
     void                       (*channel)(ngx_centrifugo_channel_t *channel);
     ngx_int_t                  (*rest)(ngx_centrifugo_hub_conf_t *hcf);
+    void                       (*insufficient)(
+                                    ngx_centrifugo_channel_t *channel,
+                                    const ngx_centrifugo_position_t *top);
 } ngx_centrifugo_restore_t;
 
 /* Set once, at the worker's start. */
@@ -197,6 +281,32 @@ ngx_int_t ngx_centrifugo_broker_pack_info(ngx_centrifugo_arena_t *arena,
     const ngx_centrifugo_client_info_t *info, ngx_str_t *packed);
 ngx_int_t ngx_centrifugo_broker_unpack_info(const ngx_str_t *packed,
     ngx_centrifugo_client_info_t *info);
+
+/*
+ * The next of result->publications: takes it from the front.  `info` is what
+ * pub->info may point to.  NGX_OK; NGX_DONE: there is none.
+ */
+ngx_int_t ngx_centrifugo_broker_publication_next(ngx_str_t *publications,
+    ngx_centrifugo_publication_t *pub, ngx_centrifugo_client_info_t *info);
+
+/*
+ * The rule of recovery, for engines: whether what was read since a position
+ * (`n` publications, the first and last of them at these offsets) is all up to
+ * the top.
+ */
+ngx_uint_t ngx_centrifugo_broker_recovered(
+    const ngx_centrifugo_position_t *since,
+    const ngx_centrifugo_position_t *top, ngx_uint_t n, uint64_t first,
+    uint64_t last);
+
+/*
+ * A subscription needs the channel's feed, found or made, and gives it up.
+ * NULL: no memory.
+ */
+ngx_centrifugo_feed_t *ngx_centrifugo_feed_take(
+    ngx_centrifugo_channel_t *channel,
+    const ngx_centrifugo_position_t *position);
+void ngx_centrifugo_feed_give(ngx_centrifugo_channel_t *channel);
 
 /*
  * The next of the entries in result->presence: takes it from the front.

@@ -15,7 +15,8 @@ static void memory_publish(ngx_centrifugo_hub_conf_t *hcf,
     const ngx_centrifugo_publish_t *pub,
     const ngx_centrifugo_completion_t *done);
 static void memory_subscribe(ngx_centrifugo_hub_conf_t *hcf,
-    const ngx_str_t *name, const ngx_centrifugo_completion_t *done);
+    const ngx_centrifugo_subscribe_wish_t *wish,
+    const ngx_centrifugo_completion_t *done);
 static void memory_unsubscribe(ngx_centrifugo_channel_t *ch);
 static void memory_presence_add(ngx_centrifugo_hub_conf_t *hcf,
     const ngx_centrifugo_presence_t *presence,
@@ -43,7 +44,9 @@ const ngx_centrifugo_engine_t  ngx_centrifugo_engine_memory = {
     memory_presence_remove,
     memory_announce,
     memory_presence,
-    memory_presence_stats
+    memory_presence_stats,
+    NULL,
+    NULL
 };
 
 
@@ -68,9 +71,11 @@ memory_publish(ngx_centrifugo_hub_conf_t *hcf,
     const ngx_centrifugo_publish_t *pub,
     const ngx_centrifugo_completion_t *done)
 {
-    ngx_centrifugo_engine_rc_e  rc;
+    ngx_centrifugo_engine_rc_e        rc;
+    ngx_centrifugo_position_t         position;
+    ngx_centrifugo_hub_publication_t  p;
 
-    if (pub->info.len + pub->data.len
+    if (pub->info.len + pub->tags.len + pub->data.len
         > ngx_centrifugo_hub_publication_max(
               ngx_centrifugo_hub_log_size(hcf->hub.shm)))
     {
@@ -78,10 +83,16 @@ memory_publish(ngx_centrifugo_hub_conf_t *hcf,
         return;
     }
 
-    switch (ngx_centrifugo_hub_publish(&hcf->hub, &pub->channel, &pub->info,
-                                       &pub->data, pub->json,
-                                       ngx_centrifugo_broker_time()))
-    {
+    ngx_memzero(&p, sizeof(ngx_centrifugo_hub_publication_t));
+    p.channel = pub->channel;
+    p.info = pub->info;
+    p.tags = pub->tags;
+    p.data = pub->data;
+    p.flags = pub->json ? NGX_CENTRIFUGO_PUB_JSON : 0;
+    p.time = ngx_centrifugo_broker_time();
+
+    switch (ngx_centrifugo_hub_publish(&hcf->hub, &p, &position)) {
+
     case NGX_OK:
     case NGX_DECLINED:
         rc = NGX_CENTRIFUGO_ENGINE_OK;
@@ -97,7 +108,8 @@ memory_publish(ngx_centrifugo_hub_conf_t *hcf,
 
 
 static void
-memory_subscribe(ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *name,
+memory_subscribe(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_centrifugo_subscribe_wish_t *wish,
     const ngx_centrifugo_completion_t *done)
 {
     ngx_int_t                        rc;
@@ -105,7 +117,10 @@ memory_subscribe(ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *name,
     ngx_centrifugo_channel_t        *ch;
     ngx_centrifugo_engine_result_t   result;
 
-    rc = ngx_centrifugo_hub_join(&hcf->hub, name, &join);
+    ngx_memzero(&join, sizeof(ngx_centrifugo_join_t));
+    ngx_memzero(&result, sizeof(ngx_centrifugo_engine_result_t));
+
+    rc = ngx_centrifugo_hub_join(&hcf->hub, &wish->channel, &join, NULL, NULL);
 
     if (rc != NGX_OK) {
         done->handler(done->handle,
@@ -115,13 +130,13 @@ memory_subscribe(ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *name,
         return;
     }
 
-    ch = ngx_centrifugo_broker_channel_add(hcf, name, join.channel);
+    ch = ngx_centrifugo_broker_channel_add(hcf, &wish->channel, join.channel);
 
     if (ch == NULL) {
 
         /* out of memory for a channel that this worker did not have yet */
 
-        ngx_centrifugo_hub_leave(&hcf->hub, name);
+        ngx_centrifugo_hub_leave(&hcf->hub, &wish->channel);
         done->handler(done->handle, NGX_CENTRIFUGO_ENGINE_RETRY, NULL);
         return;
     }

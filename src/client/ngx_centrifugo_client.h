@@ -126,8 +126,15 @@ struct ngx_centrifugo_client_s {
 /* what few subscriptions have */
 typedef struct {
     int64_t                            expire_at;   /* unix seconds, 0: never */
+    ngx_centrifugo_filter_t           *filter;  /* of tags, NULL: none; owned */
     ngx_str_t                          info;    /* chan_info, behind this */
 } ngx_centrifugo_subscription_extra_t;
+
+/*
+ * What came for a subscription that is not answered yet: goes into the queue
+ * behind the reply.
+ */
+typedef struct ngx_centrifugo_held_s  ngx_centrifugo_held_t;
 
 /* each takes memory per client and channel: keep it small */
 typedef struct {
@@ -137,16 +144,28 @@ typedef struct {
     ngx_centrifugo_client_t           *client;
     uint64_t                           pos;     /* where it begins */
     ngx_centrifugo_subscription_extra_t  *extra;    /* NULL: none */
+    ngx_centrifugo_held_t             *held;    /* NULL: none */
 
-    unsigned                           pending:1;   /* not answered yet,
-                                                       nothing is delivered */
+    unsigned                           pending:1;   /* not answered yet, what
+                                                       comes is held */
+    unsigned                           positioned:1;    /* has a position */
+    unsigned                           feed:1;      /* uses the channel's */
+    unsigned                           delta:1;     /* negotiated */
+    unsigned                           based:1;     /* the client has the base
+                                                       of the next delta */
+    unsigned                           compact:1;   /* gets the feed's id */
     unsigned                           server_side:1;
     unsigned                           token:1;     /* of a connection token */
     unsigned                           present:1;   /* in presence */
     unsigned                           announced:1; /* its end is a leave */
     unsigned                           push:1;      /* gets joins, leaves */
-    unsigned                           serial:26;   /* of those of a client in
+    unsigned                           serial:21;   /* of those of a client in
                                                        a channel */
+
+    ngx_centrifugo_position_t          position[];  /* one, if it has one: of
+                                                       the last publication
+                                                       that it got or that was
+                                                       filtered */
 } ngx_centrifugo_subscription_t;
 
 /* what a client may have: the outcome of options, a token or the API */
@@ -160,6 +179,16 @@ typedef struct {
     unsigned                           presence:1;
     unsigned                           join_leave:1;
     unsigned                           push:1;
+    unsigned                           positioned:1;
+    unsigned                           recoverable:1;
+    unsigned                           cache:1;     /* how it is recovered */
+    unsigned                           recover:1;   /* it is, from `since` */
+    unsigned                           reject:1;    /* 112 if it can't be */
+    unsigned                           delta:1;
+    unsigned                           compact:1;
+    ngx_centrifugo_position_t          since;
+    ngx_centrifugo_filter_t           *filter;      /* NULL: none; becomes the
+                                                       subscription's */
 } ngx_centrifugo_grant_t;
 
 /* why a session ends; clients know it by its number */
@@ -199,6 +228,7 @@ extern const ngx_centrifugo_error_t  ngx_centrifugo_error_request;
 extern const ngx_centrifugo_error_t  ngx_centrifugo_error_unavailable;
 extern const ngx_centrifugo_error_t  ngx_centrifugo_error_token_expired;
 extern const ngx_centrifugo_error_t  ngx_centrifugo_error_expired;
+extern const ngx_centrifugo_error_t  ngx_centrifugo_error_position;
 
 
 /*
@@ -447,12 +477,14 @@ struct ngx_centrifugo_subscribing_s {
                                          const char *why);
     void                              *data;
 
-    unsigned                           serial:26;   /* of the subscription */
+    unsigned                           serial:21;   /* of the subscription */
+    unsigned                           recovered:1;
+    ngx_str_t                          publications;    /* packed, its own copy
+                                                           until `done` */
+    ngx_centrifugo_position_t          position;        /* for the reply */
 
-    /* of the command */
-    unsigned                           join_leave:1;
-    unsigned                           recover:1;
-    unsigned                           filter:1;
+    unsigned                           join_leave:1;    /* is wished for */
+    unsigned                           was_recovering:1;
 };
 
 /*

@@ -195,7 +195,8 @@ delivery_frame(const ngx_centrifugo_codec_t *codec,
     ngx_centrifugo_frame_t  *frame;
 
     ngx_centrifugo_buf_reset(&delivery_buf);
-    codec->push_publication(&delivery_buf, &channel->name.str, pub);
+    codec->push_publication(&delivery_buf, &channel->name.str, 0, pub,
+                            NGX_CENTRIFUGO_FORM_PLAIN);
 
     if (delivery_buf.failed) {
         return NULL;

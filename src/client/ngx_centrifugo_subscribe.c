@@ -91,8 +91,7 @@ ngx_centrifugo_client_subscribe(ngx_centrifugo_client_t *client,
 
     op->done = subscribe_done;
     op->join_leave = cmd->join_leave;
-    op->recover = cmd->recover;
-    op->filter = cmd->filter;
+    op->was_recovering = cmd->recover;
 
     if (cmd->token.len) {
         subscribe_token(op, client, &cmd->token);
@@ -265,8 +264,7 @@ subscribe_verdict(ngx_centrifugo_subscribing_t *op,
         if (granted) {
             granted->done = op->done;
             granted->join_leave = op->join_leave;
-            granted->recover = op->recover;
-            granted->filter = op->filter;
+            granted->was_recovering = op->was_recovering;
 
             free(op);
             subscribe_allowed(granted, client, options, &token->override);
@@ -334,13 +332,6 @@ subscribe_allowed(ngx_centrifugo_subscribing_t *op,
 {
     const char  *why;
 
-    if (op->filter) {
-        subscribe_done(op, client, NULL, &ngx_centrifugo_error_request,
-                       "tags filters are not allowed");
-        free(op);
-        return;
-    }
-
     ngx_centrifugo_grant_options(&op->grant, options, override);
 
     if (op->join_leave && options->join_leave
@@ -377,7 +368,7 @@ subscribe_done(ngx_centrifugo_subscribing_t *op,
 
     ngx_memzero(&reply, sizeof(ngx_centrifugo_subscribe_result_t));
 
-    reply.was_recovering = op->recover;
+    reply.was_recovering = op->was_recovering;
     reply.data = op->grant.data;
 
     if (op->grant.expire_at) {

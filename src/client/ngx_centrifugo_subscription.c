@@ -89,8 +89,9 @@ subscription_copy(u_char *p, ngx_str_t *s)
 void
 ngx_centrifugo_subscribing_start(ngx_centrifugo_subscribing_t *op)
 {
-    ngx_centrifugo_client_t      *client;
-    ngx_centrifugo_completion_t   done;
+    ngx_centrifugo_client_t          *client;
+    ngx_centrifugo_completion_t       done;
+    ngx_centrifugo_subscribe_wish_t   wish;
 
     client = ngx_centrifugo_client_pending(op->client);
 
@@ -112,8 +113,10 @@ ngx_centrifugo_subscribing_start(ngx_centrifugo_subscribing_t *op)
     done.handler = subscribing_joined;
     done.handle = (uint64_t) (uintptr_t) op;
 
-    ngx_centrifugo_engine(op->hcf)->subscribe(op->hcf, &op->grant.channel,
-                                              &done);
+    ngx_memzero(&wish, sizeof(ngx_centrifugo_subscribe_wish_t));
+    wish.channel = op->grant.channel;
+
+    ngx_centrifugo_engine(op->hcf)->subscribe(op->hcf, &wish, &done);
 }
 
 

@@ -31,6 +31,12 @@ typedef enum {
     NGX_CENTRIFUGO_DATA_BINARY          /* also nothing */
 } ngx_centrifugo_data_e;
 
+/* force_recovery_mode */
+typedef enum {
+    NGX_CENTRIFUGO_RECOVERY_STREAM = 0,
+    NGX_CENTRIFUGO_RECOVERY_CACHE
+} ngx_centrifugo_recovery_e;
+
 /* options of a channel: of a namespace, or of channels without one */
 typedef struct {
     ngx_flag_t                          presence;
@@ -44,7 +50,23 @@ typedef struct {
     ngx_flag_t                          allow_presence_for_client;
     ngx_flag_t                          allow_presence_for_subscriber;
     ngx_flag_t                          allow_presence_for_anonymous;
+    ngx_flag_t                          allow_history_for_client;
+    ngx_flag_t                          allow_history_for_subscriber;
+    ngx_flag_t                          allow_history_for_anonymous;
     ngx_flag_t                          allow_user_limited_channels;
+    ngx_uint_t                          history_size;   /* 0: no history */
+    ngx_msec_t                          history_ttl;
+    ngx_msec_t                          history_meta_ttl;
+    ngx_flag_t                          force_positioning;
+    ngx_flag_t                          allow_positioning;
+    ngx_flag_t                          force_recovery;
+    ngx_flag_t                          allow_recovery;
+    ngx_uint_t                          recover;    /* how:
+                                                 ngx_centrifugo_recovery_e */
+    ngx_flag_t                          auto_cache_recover;
+    ngx_flag_t                          delta_fossil;   /* allowed */
+    ngx_flag_t                          delta_publish;
+    ngx_flag_t                          allow_tags_filter;
     ngx_uint_t                          data;   /* ngx_centrifugo_data_e */
 #if (NGX_PCRE)
     ngx_regex_t                        *regex;  /* NULL: none */
@@ -56,6 +78,12 @@ typedef struct {
     ngx_str_t                           name;
     ngx_centrifugo_channel_options_t   *options;
 } ngx_centrifugo_namespace_t;
+
+/* where the API says that a method has failed */
+typedef enum {
+    NGX_CENTRIFUGO_ERRORS_BODY = 0,
+    NGX_CENTRIFUGO_ERRORS_TRANSPORT     /* by the status, too */
+} ngx_centrifugo_errors_e;
 
 typedef struct {
     ngx_str_t                           name;
@@ -97,6 +125,14 @@ typedef struct {
     ngx_uint_t                          connection_limit_per_address;
     ngx_uint_t                          connection_rate_limit;
     ngx_uint_t                          user_connection_limit;
+    ngx_uint_t                          history_max_publication_limit;
+    ngx_uint_t                          recovery_max_publication_limit;
+    ngx_msec_t                          channel_position_check_delay;
+    ngx_msec_t                          channel_position_max_time_lag;
+                                                /* 0: any */
+    ngx_flag_t                          channel_compaction;
+    ngx_uint_t                          api_error_mode;
+                                                /* ngx_centrifugo_errors_e */
     size_t                              presence_info_max;
     ngx_uint_t                          data;   /* of namespaces that do not
                                                    say; ngx_centrifugo_data_e */

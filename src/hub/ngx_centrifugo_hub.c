@@ -65,8 +65,8 @@ ngx_centrifugo_hub_exit(ngx_centrifugo_hub_t *hub)
 
 ngx_int_t
 ngx_centrifugo_hub_publish(ngx_centrifugo_hub_t *hub,
-    const ngx_str_t *channel, const ngx_str_t *info, const ngx_str_t *data,
-    ngx_uint_t json, uint64_t time)
+    const ngx_centrifugo_hub_publication_t *pub,
+    ngx_centrifugo_position_t *position)
 {
     uint64_t                   hash;
     ngx_int_t                  rc;
@@ -76,30 +76,32 @@ ngx_centrifugo_hub_publish(ngx_centrifugo_hub_t *hub,
 
     shm = hub->shm;
 
-    if (info->len + data->len
+    ngx_memzero(position, sizeof(ngx_centrifugo_position_t));
+
+    if (pub->info.len + pub->tags.len + pub->data.len
         > ngx_centrifugo_hub_publication_max(shm->log.size))
     {
         return NGX_ERROR;
     }
 
-    if (channel->len > NGX_CENTRIFUGO_NAME_MAX) {
+    if (pub->channel.len > NGX_CENTRIFUGO_NAME_MAX) {
 
         /* nobody can join it; after a wipe its name would go into the log */
 
         return NGX_DECLINED;
     }
 
-    n = hub_locate(shm, channel, &hash);
+    n = hub_locate(shm, &pub->channel, &hash);
 
     if (ngx_centrifugo_shard_lock(hub, n) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    rec = ngx_centrifugo_shard_find(hub, n, hash, channel);
+    rec = ngx_centrifugo_shard_find(hub, n, hash, &pub->channel);
 
-    rc = ngx_centrifugo_log_append(hub, n, rec, channel, time,
-                                   json ? NGX_CENTRIFUGO_LOG_JSON : 0,
-                                   info, data);
+    rc = ngx_centrifugo_log_append(hub, n, rec,
+                                   NGX_CENTRIFUGO_ENTRY_PUBLICATION, pub,
+                                   NULL);
 
     ngx_centrifugo_shard_unlock(hub, n);
 
@@ -138,7 +140,7 @@ ngx_centrifugo_hub_wake(ngx_centrifugo_hub_t *hub)
 
 ngx_int_t
 ngx_centrifugo_hub_join(ngx_centrifugo_hub_t *hub, const ngx_str_t *channel,
-    ngx_centrifugo_join_t *join)
+    ngx_centrifugo_join_t *join, ngx_centrifugo_history_t *h, ngx_int_t *read)
 {
     uint64_t                   hash;
     ngx_int_t                  rc;

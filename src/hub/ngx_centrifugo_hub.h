@@ -67,23 +67,105 @@ typedef enum {
     NGX_CENTRIFUGO_ENTRY_LEAVE
 } ngx_centrifugo_entry_e;
 
+#define NGX_CENTRIFUGO_EPOCH_LEN  8     /* letters */
+
+/*
+ * Where a channel's stream stands.  The epoch are its letters in the order of
+ * memory: ngx_memcpy() makes a string of it.
+ */
+typedef struct {
+    uint64_t     offset;                /* of the newest publication, 0: none */
+    uint64_t     epoch;                 /* 0: none */
+} ngx_centrifugo_position_t;
+
+/* flags of a publication */
+#define NGX_CENTRIFUGO_PUB_JSON   1     /* data is valid JSON */
+#define NGX_CENTRIFUGO_PUB_DELTA  2     /* subscribers may get a delta */
+
 /* one entry of the broadcast log, in the worker's own memory */
 typedef struct {
     uint64_t     pos;
     ngx_centrifugo_entry_e  type;
     uint64_t     channel;               /* id */
     ngx_str_t    name;                  /* not empty: counts instead of id */
-    uint64_t     offset;
+    ngx_centrifugo_position_t  position;    /* offset 0: not of a stream */
     uint64_t     time;                  /* wall clock, ms */
-    ngx_uint_t   json;                  /* data is valid JSON */
+    ngx_uint_t   flags;                 /* NGX_CENTRIFUGO_PUB_* */
     ngx_str_t    info;
+    ngx_str_t    tags;
     ngx_str_t    data;
 } ngx_centrifugo_entry_t;
 
+/* one publication, as it goes into the hub */
 typedef struct {
+    ngx_str_t    channel;
+    ngx_str_t    info;                  /* both packed by the broker */
+    ngx_str_t    tags;
+    ngx_str_t    data;
+    ngx_uint_t   flags;
+    uint64_t     time;                  /* wall clock, ms */
+    ngx_uint_t   size;                  /* publications that are kept, 0: no
+                                           history */
+    ngx_msec_t   ttl;                   /* of them */
+    ngx_msec_t   meta_ttl;              /* of offset and epoch */
+    ngx_str_t    key;                   /* idempotency key, len 0: none */
+    uint64_t     version;               /* 0: none */
+    ngx_str_t    version_epoch;
+} ngx_centrifugo_hub_publication_t;
+
+/* how a publication stands in what is read of a history; bytes follow */
+typedef struct {
+    uint64_t     offset;
+    uint32_t     flags;
+    uint32_t     info_len;              /* then this many bytes each of info, */
+    uint32_t     tags_len;              /* tags */
+    uint32_t     data_len;              /* and data, and up to 7 of nothing */
+} ngx_centrifugo_stored_t;
+
+#define ngx_centrifugo_stored_size(info, tags, data)                         \
+    ((sizeof(ngx_centrifugo_stored_t) + (info) + (tags) + (data) + 7) & ~7ULL)
+
+/*
+ * Reads the history of a channel, a part of it in each call, up to the top of
+ * the first.
+ */
+typedef struct {
+    /* what is asked for */
+    ngx_str_t    channel;
+    uint64_t     since;                 /* with `bounded`: only those behind it,
+                                           in reverse those before it */
+    ngx_uint_t   limit;                 /* publications in all, 0: only the
+                                           position, NGX_CENTRIFUGO_ALL */
+    ngx_msec_t   meta_ttl;              /* a read prolongs it; 0: does not */
+    unsigned     bounded:1;
+    unsigned     reverse:1;             /* newest first */
+    unsigned     strict:1;              /* DECLINED if since + 1 is gone */
+
+    /* of the reader, zeroed at the start */
+    unsigned     begun:1;
+    uint32_t     ref;
+    uint64_t     next;
+    ngx_uint_t   left;
+
+    /* found: of the first call, or of the latest */
+    ngx_centrifugo_position_t  position;
+    u_char      *buf;                   /* the caller's, aligned to 8 */
+    size_t       size;
+    size_t       len;                   /* of ngx_centrifugo_stored_t */
+    ngx_uint_t   n;
+    size_t       need;                  /* BUSY: bytes of the next one */
+} ngx_centrifugo_history_t;
+
+#define NGX_CENTRIFUGO_ALL  ((ngx_uint_t) -1)
+
+typedef struct {
+    ngx_msec_t   meta_ttl;              /* not 0: a position is wanted, the
+                                           stream is made if there is none */
+
     uint64_t     channel;               /* id */
     uint64_t     pos;                   /* entries before it are not for the
                                            subscription */
+    ngx_centrifugo_position_t  position;
 } ngx_centrifugo_join_t;
 
 /* flags of an entry of a channel's presence */
@@ -127,6 +209,13 @@ typedef struct {
     uint64_t     channel_bytes;         /* in items of all records */
     uint64_t     presence;              /* entries of all channels */
     uint64_t     users;                 /* different ones */
+    uint64_t     streams;
+    uint64_t     publications;          /* in all of them */
+    uint64_t     history_bytes;         /* what these take in the zone */
+    uint64_t     results;               /* of idempotency keys */
+    uint64_t     evicted[4];            /* results, histories without and with
+                                           subscribers, streams */
+    uint64_t     expired[3];            /* results, histories, streams */
     uint64_t     repairs[4];            /* shards, pages, log, control */
     uint64_t     wipes;
     uint64_t     resync;                /* slots that have to, of all shards */
@@ -243,15 +332,46 @@ ngx_int_t ngx_centrifugo_hub_reap(ngx_centrifugo_hub_t *hub, ngx_uint_t slot,
     uint64_t *cursor);
 
 /*
- * Publishes to all workers that have subscribers.  NGX_OK: it is in the log;
- * NGX_DECLINED: nobody is subscribed, nothing was stored; NGX_ERROR: the hub
- * is damaged or the publication is larger than
+ * Publishes to all workers that have subscribers, and keeps the publication
+ * when it has a size.  *position is where the stream stands then, zero for a
+ * publication without history.  NGX_OK: done; NGX_DECLINED: nobody is
+ * subscribed and nothing was stored; NGX_DONE: suppressed, for it has the key
+ * of an earlier one (*position is that one's) or not a newer version (*position
+ * is the top); NGX_BUSY: no room in the zone, even after an eviction;
+ * NGX_ERROR: the hub is damaged or the publication is larger than
  * ngx_centrifugo_hub_publication_max().  Readers are woken by
  * ngx_centrifugo_hub_wake().
  */
 ngx_int_t ngx_centrifugo_hub_publish(ngx_centrifugo_hub_t *hub,
-    const ngx_str_t *channel, const ngx_str_t *info, const ngx_str_t *data,
-    ngx_uint_t json, uint64_t time);
+    const ngx_centrifugo_hub_publication_t *pub,
+    ngx_centrifugo_position_t *position);
+
+/*
+ * The next part of a history: at most 64 publications and what fits into buf.
+ * NGX_AGAIN: call again; NGX_OK: that was all; NGX_DECLINED: what comes next is
+ * gone, or the stream is another than in the first call; NGX_BUSY: buf is too
+ * small for a single one, which has h->need bytes; NGX_ERROR: damaged.
+ * Nothing is made for a channel that is unknown.
+ */
+ngx_int_t ngx_centrifugo_hub_history(ngx_centrifugo_hub_t *hub,
+    ngx_centrifugo_history_t *h);
+
+/*
+ * Removes all publications of a channel; its position stays.  NGX_OK or
+ * NGX_ERROR.
+ */
+ngx_int_t ngx_centrifugo_hub_history_remove(ngx_centrifugo_hub_t *hub,
+    const ngx_str_t *channel);
+
+/*
+ * The housekeeper's: what has expired is taken out, at most 256 items in a
+ * section, and 16 sections in a call.  NGX_AGAIN: call again; NGX_OK: nothing
+ * is due.
+ */
+ngx_int_t ngx_centrifugo_hub_expire(ngx_centrifugo_hub_t *hub);
+
+/* The epoch of a string: 0 when that is empty, one that none has if it is none. */
+uint64_t ngx_centrifugo_epoch(const ngx_str_t *s);
 
 /* bytes of info, tags and data that fit into one entry of that log */
 size_t ngx_centrifugo_hub_publication_max(size_t log);
@@ -265,12 +385,14 @@ ngx_uint_t ngx_centrifugo_hub_wake(ngx_centrifugo_hub_t *hub);
 
 /*
  * The subscribe section: finds or makes the channel, marks this worker as
- * interested and reads the position, all in one section.  NGX_OK; NGX_DECLINED:
- * the zone is full; NGX_ERROR: the hub is damaged, no slot, or the name is
- * longer than NGX_CENTRIFUGO_NAME_MAX.
+ * interested and reads the position, and with `h` (or NULL) the first part of
+ * the history, all in one section; what that part returned is in *read.
+ * NGX_OK; NGX_DECLINED: the zone is full; NGX_ERROR: the hub is damaged, no
+ * slot, or the name is longer than NGX_CENTRIFUGO_NAME_MAX.
  */
 ngx_int_t ngx_centrifugo_hub_join(ngx_centrifugo_hub_t *hub,
-    const ngx_str_t *channel, ngx_centrifugo_join_t *join);
+    const ngx_str_t *channel, ngx_centrifugo_join_t *join,
+    ngx_centrifugo_history_t *h, ngx_int_t *read);
 
 /* This worker has no subscriber of the channel any more. */
 void ngx_centrifugo_hub_leave(ngx_centrifugo_hub_t *hub,

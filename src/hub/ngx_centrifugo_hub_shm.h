@@ -13,9 +13,9 @@
 
 
 #define NGX_CENTRIFUGO_HUB_MAGIC     0x6e67785f63665f68ULL
-#define NGX_CENTRIFUGO_HUB_VERSION   3
+#define NGX_CENTRIFUGO_HUB_VERSION   4
 
-#define NGX_CENTRIFUGO_CLASSES       8
+#define NGX_CENTRIFUGO_CLASSES       20
 #define NGX_CENTRIFUGO_RING_UNIT     64     /* sizes of entries and pads */
 
 /* intent.state: what a dead holder of the shard's lock was about to do */
@@ -29,6 +29,23 @@
                                                entry is in, else it never was */
 #define NGX_CENTRIFUGO_INTENT_LEAVE  7      /* once `logged` it is gone, else
                                                it stays */
+#define NGX_CENTRIFUGO_INTENT_STREAM 8      /* links a new stream to its
+                                               channel */
+#define NGX_CENTRIFUGO_INTENT_APPEND 9      /* once `logged` the publication
+                                               and its result are in, else
+                                               they never were */
+#define NGX_CENTRIFUGO_INTENT_TRIM   10     /* the oldest publication goes */
+#define NGX_CENTRIFUGO_INTENT_STATE  11     /* sets the stream's state */
+#define NGX_CENTRIFUGO_INTENT_REMOVE 12     /* the empty stream goes */
+
+/* intent.due: what it was about to do to the list of a tick of the wheel */
+#define NGX_CENTRIFUGO_DUE_NONE      0
+#define NGX_CENTRIFUGO_DUE_LINK      1
+#define NGX_CENTRIFUGO_DUE_UNLINK    2
+
+/* the wheel of what expires: 1 s, 64 s, 4096 s a tick */
+#define NGX_CENTRIFUGO_DUE_TICKS     64
+#define NGX_CENTRIFUGO_DUE_LEVELS    3
 
 /* intent.list: what it was about to do to a class's list of pages */
 #define NGX_CENTRIFUGO_LIST_NONE     0
@@ -58,6 +75,9 @@ typedef uint32_t  ngx_centrifugo_ref_t;
 #define NGX_CENTRIFUGO_ITEM_PRESENCE 2
 #define NGX_CENTRIFUGO_ITEM_TALLY    3
 #define NGX_CENTRIFUGO_ITEM_CHAIN    4      /* bytes of something longer */
+#define NGX_CENTRIFUGO_ITEM_RESULT   5      /* a record, too */
+#define NGX_CENTRIFUGO_ITEM_STREAM   6      /* of a channel */
+#define NGX_CENTRIFUGO_ITEM_PUBLICATION  7  /* of a stream */
 
 /* how each item begins */
 typedef struct {
@@ -70,15 +90,15 @@ typedef struct {
 } ngx_centrifugo_item_t;
 
 /*
- * A channel.  It is there while a worker has subscribers or somebody is
- * present.
+ * A channel.  It is there while a worker has subscribers, somebody is present
+ * or it has a stream.
  */
 typedef struct {
     ngx_centrifugo_item_t     item;
     ngx_centrifugo_ref_t      presence;     /* the newest entry */
     uint64_t                  id;
     uint32_t                  entries;      /* of presence */
-    uint32_t                  unused;
+    ngx_centrifugo_ref_t      stream;
     uint64_t                  mask[1];      /* of shm->mask_words; then name */
 } ngx_centrifugo_record_t;
 
@@ -99,6 +119,67 @@ typedef struct {
     u_char                    client[16];
     u_char                    info[];
 } ngx_centrifugo_entrant_t;
+
+/*
+ * What expires is in a list of the wheel, by the tick in which it has to be
+ * looked at, which may come before its time.
+ */
+typedef struct {
+    ngx_centrifugo_item_t     item;
+    ngx_centrifugo_ref_t      prev;
+    ngx_centrifugo_ref_t      next;
+    uint32_t                  tick;         /* + 1, 0: in no list */
+} ngx_centrifugo_due_t;
+
+/* what changes in a stream, also as the intent has it: absolute values */
+typedef struct {
+    uint64_t                  top;          /* offset of the newest, which may
+                                               be gone */
+    uint64_t                  floor;        /* what is not behind it is gone,
+                                               if it was not freed yet */
+    uint64_t                  version;
+    uint64_t                  version_epoch;    /* hash, 0: empty */
+    uint64_t                  expire;       /* all, monotonic ms */
+    uint64_t                  meta_expire;
+    uint64_t                  written;      /* the last time */
+    uint64_t                  bytes;        /* what its publications take */
+    ngx_centrifugo_ref_t      oldest;
+    ngx_centrifugo_ref_t      newest;
+    uint32_t                  count;        /* that are not freed */
+    uint32_t                  unused;
+} ngx_centrifugo_stream_state_t;
+
+typedef struct {
+    ngx_centrifugo_due_t      due;
+    ngx_centrifugo_ref_t      channel;
+    uint32_t                  unused;
+    uint64_t                  epoch;
+    ngx_centrifugo_stream_state_t  state;
+} ngx_centrifugo_stream_t;
+
+/*
+ * A publication of a stream.  What does not fit here is in the chain that
+ * item.next begins.
+ */
+typedef struct {
+    ngx_centrifugo_item_t     item;         /* len: of bytes here; hash: flags */
+    ngx_centrifugo_ref_t      newer;
+    ngx_centrifugo_ref_t      older;
+    ngx_centrifugo_ref_t      stream;
+    uint64_t                  offset;
+    uint32_t                  info_len;
+    uint32_t                  tags_len;
+    uint32_t                  data_len;
+    u_char                    bytes[];      /* info, tags, data */
+} ngx_centrifugo_kept_t;
+
+/* what was answered to a publication with an idempotency key */
+typedef struct {
+    ngx_centrifugo_due_t      due;
+    uint64_t                  key;          /* second hash, of channel and key */
+    ngx_centrifugo_position_t position;
+    uint64_t                  expire;       /* monotonic ms */
+} ngx_centrifugo_result_t;
 
 /* how many clients of a key a worker has; all of a key are in one bucket */
 typedef struct {
@@ -125,6 +206,10 @@ typedef struct {
     uint64_t                  channels;
     uint64_t                  presence;
     uint64_t                  users;        /* different ones */
+    uint64_t                  streams;
+    uint64_t                  publications;
+    uint64_t                  history;      /* bytes of these */
+    uint64_t                  results;
 } ngx_centrifugo_counts_t;
 
 typedef struct {
@@ -149,6 +234,17 @@ typedef struct {
                                                when the state is NONE */
     ngx_centrifugo_ref_t      drop;         /* after them: a channel that may
                                                be nobody's now */
+
+    /* of streams */
+    ngx_centrifugo_ref_t      stream;
+    ngx_centrifugo_ref_t      result;       /* that comes with it, 0: none */
+    uint32_t                  due;
+    uint32_t                  due_place;    /* of all ticks */
+    ngx_centrifugo_ref_t      due_item;
+    ngx_centrifugo_ref_t      due_prev;
+    ngx_centrifugo_ref_t      due_next;
+    uint32_t                  due_tick;
+    ngx_centrifugo_stream_state_t  stream_state;
 } ngx_centrifugo_intent_t;
 
 typedef struct {
@@ -165,6 +261,16 @@ typedef struct {
     uint64_t                  resync[NGX_CENTRIFUGO_MASK_WORDS];
                                             /* slots that have not yet put
                                                back what a wipe took */
+    uint64_t                  epochs;       /* + 1 with each stream that goes
+                                               and had publications */
+    uint64_t                  oldest;       /* hint: when the next to be evicted
+                                               was written; read without lock */
+    uint64_t                  evicted[4];
+    uint64_t                  expired[3];
+    uint32_t                  evict_bucket; /* where to go on */
+    uint32_t                  due_tick;     /* that is looked at next */
+    ngx_centrifugo_ref_t      due[NGX_CENTRIFUGO_DUE_LEVELS
+                                  * NGX_CENTRIFUGO_DUE_TICKS];
 } ngx_centrifugo_shard_t;
 
 /* at the start of each page that a shard owns */
@@ -287,9 +393,10 @@ typedef struct {
 #define NGX_CENTRIFUGO_RING_PUBLICATION 2
 #define NGX_CENTRIFUGO_RING_CONTROL     3
 
-#define NGX_CENTRIFUGO_LOG_JSON         1       /* flags: data is JSON */
-#define NGX_CENTRIFUGO_LOG_TYPE         1       /* the bits from here on are
-                                                   the entry's type */
+#define NGX_CENTRIFUGO_LOG_TYPE         2       /* flags: those of the
+                                                   publication; the bits from
+                                                   here on are the entry's
+                                                   type */
 
 /* what is in a zone has the same size in every build */
 
@@ -299,8 +406,11 @@ hub_size(item, sizeof(ngx_centrifugo_item_t) == 12);
 hub_size(record, offsetof(ngx_centrifugo_record_t, mask) == 32);
 hub_size(entrant, sizeof(ngx_centrifugo_entrant_t) == 64);
 hub_size(tally, sizeof(ngx_centrifugo_tally_t) == 20);
-hub_size(counts, sizeof(ngx_centrifugo_counts_t) == 32);
-hub_size(intent, sizeof(ngx_centrifugo_intent_t) == 104);
+hub_size(due, sizeof(ngx_centrifugo_due_t) == 24);
+hub_size(stream, sizeof(ngx_centrifugo_stream_t) == 120);
+hub_size(kept, offsetof(ngx_centrifugo_kept_t, bytes) == 44);
+hub_size(result, sizeof(ngx_centrifugo_result_t) == 56);
+hub_size(counts, sizeof(ngx_centrifugo_counts_t) == 64);
 hub_size(page, sizeof(ngx_centrifugo_page_t) == 32);
 hub_size(ring, sizeof(ngx_centrifugo_ring_header_t) == 16);
 hub_size(member, sizeof(ngx_centrifugo_member_t) % 64 == 0);
@@ -485,6 +595,82 @@ void ngx_centrifugo_tally_remove(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     ngx_centrifugo_tally_t *tally);
 
 
+/*
+ * stream.c, within the shard's lock.  find: the stream of a channel, or NULL;
+ * NULL and a generation that has changed: it was damaged.  make: the same, made
+ * when there is none, with what derives its epoch; NULL: no page is left.
+ * gone: whether nothing behind the floor is there or what is has expired.
+ * trim: frees publications that are gone or are more than `size`, at most
+ * `max`; NGX_AGAIN: more are; NGX_ERROR: damaged and wiped.  clear: all are
+ * gone from now on; what is freed of them is the caller's trim.  remove: takes
+ * out a stream without publications, and its channel when nothing else keeps
+ * it.  streamed, appended, trimmed, stated, removed: end what is committed, may
+ * be done again.
+ */
+ngx_centrifugo_stream_t *ngx_centrifugo_stream_find(ngx_centrifugo_hub_t *hub,
+    ngx_uint_t n, ngx_centrifugo_record_t *rec);
+ngx_centrifugo_stream_t *ngx_centrifugo_stream_make(ngx_centrifugo_hub_t *hub,
+    ngx_uint_t n, ngx_centrifugo_record_t *rec, ngx_msec_t meta_ttl);
+ngx_uint_t ngx_centrifugo_stream_gone(ngx_centrifugo_stream_t *stream,
+    uint64_t now);
+ngx_int_t ngx_centrifugo_stream_trim(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    ngx_centrifugo_stream_t *stream, ngx_uint_t size, ngx_uint_t max);
+ngx_int_t ngx_centrifugo_stream_clear(ngx_centrifugo_hub_t *hub,
+    ngx_uint_t n, ngx_centrifugo_stream_t *stream);
+ngx_int_t ngx_centrifugo_stream_remove(ngx_centrifugo_hub_t *hub,
+    ngx_uint_t n, ngx_centrifugo_stream_t *stream);
+ngx_int_t ngx_centrifugo_stream_streamed(ngx_centrifugo_hub_shm_t *shm,
+    ngx_uint_t n);
+ngx_int_t ngx_centrifugo_stream_appended(ngx_centrifugo_hub_shm_t *shm,
+    ngx_uint_t n);
+ngx_int_t ngx_centrifugo_stream_trimmed(ngx_centrifugo_hub_shm_t *shm,
+    ngx_uint_t n);
+ngx_int_t ngx_centrifugo_stream_stated(ngx_centrifugo_hub_shm_t *shm,
+    ngx_uint_t n);
+ngx_int_t ngx_centrifugo_stream_removed(ngx_centrifugo_hub_shm_t *shm,
+    ngx_uint_t n);
+
+/*
+ * The epoch that a stream of that name has or would get; asking makes nothing.
+ */
+uint64_t ngx_centrifugo_stream_epoch(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    const ngx_str_t *name);
+
+
+/*
+ * due.c, within the shard's lock: the wheel.  set: an item is looked at when
+ * `at` (monotonic ms) has come: it goes into the list of that tick, or moves to
+ * it if that is an earlier one than it is in; unset: takes it out.  Both end
+ * what they begin, and may be called within what a repair does again.  repair:
+ * finishes what was cut off.  NGX_OK, or NGX_ERROR: damaged.
+ */
+ngx_int_t ngx_centrifugo_due_set(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
+    ngx_centrifugo_due_t *due, uint64_t at);
+ngx_int_t ngx_centrifugo_due_unset(ngx_centrifugo_hub_shm_t *shm,
+    ngx_uint_t n, ngx_centrifugo_due_t *due);
+ngx_int_t ngx_centrifugo_due_repair(ngx_centrifugo_hub_shm_t *shm,
+    ngx_uint_t n);
+
+
+/*
+ * evict.c, no lock is held.  Makes room for a publication or a record of shard
+ * `n`: what is least needed goes.  NGX_OK: something went, try again;
+ * NGX_DECLINED: nothing may go.
+ */
+ngx_int_t ngx_centrifugo_evict(ngx_centrifugo_hub_t *hub, ngx_uint_t n);
+
+
+/* result.c, within the shard's lock: answers by idempotency key */
+ngx_centrifugo_result_t *ngx_centrifugo_result_find(
+    ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    const ngx_centrifugo_hub_publication_t *pub);
+ngx_int_t ngx_centrifugo_result_make(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    const ngx_centrifugo_hub_publication_t *pub,
+    ngx_centrifugo_result_t **result);
+ngx_int_t ngx_centrifugo_result_remove(ngx_centrifugo_hub_t *hub,
+    ngx_uint_t n, ngx_centrifugo_result_t *result);
+
+
 /* ring.c: what log and control ring have in common */
 
 /* for those who hold the lock; readers look at it too */
@@ -551,9 +737,9 @@ ngx_int_t ngx_centrifugo_ring_header(ngx_centrifugo_hub_shm_t *shm,
  * NGX_ERROR: damaged.
  */
 ngx_int_t ngx_centrifugo_log_append(ngx_centrifugo_hub_t *hub,
-    ngx_uint_t shard, ngx_centrifugo_record_t *rec, const ngx_str_t *name,
-    uint64_t time, ngx_uint_t flags, const ngx_str_t *info,
-    const ngx_str_t *data);
+    ngx_uint_t shard, ngx_centrifugo_record_t *rec,
+    ngx_centrifugo_entry_e type, const ngx_centrifugo_hub_publication_t *pub,
+    const ngx_centrifugo_position_t *position);
 
 
 /* control.c */

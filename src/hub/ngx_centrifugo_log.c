@@ -29,8 +29,9 @@ ngx_centrifugo_hub_publication_max(size_t log)
 
 ngx_int_t
 ngx_centrifugo_log_append(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
-    ngx_centrifugo_record_t *rec, const ngx_str_t *name, uint64_t time,
-    ngx_uint_t flags, const ngx_str_t *info, const ngx_str_t *data)
+    ngx_centrifugo_record_t *rec, ngx_centrifugo_entry_e type,
+    const ngx_centrifugo_hub_publication_t *pub,
+    const ngx_centrifugo_position_t *position)
 {
     uint64_t                      at, mask[NGX_CENTRIFUGO_MASK_WORDS], any,
                                   resync;
@@ -59,16 +60,22 @@ ngx_centrifugo_log_append(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     ngx_memzero(&h, sizeof(ngx_centrifugo_log_header_t));
 
     h.ring.type = NGX_CENTRIFUGO_RING_PUBLICATION;
-    h.ring.flags = (uint16_t) flags;
+    h.ring.flags = (uint16_t) (pub->flags | type << NGX_CENTRIFUGO_LOG_TYPE);
     h.channel = rec ? rec->id : 0;
-    h.time = time;
+    h.time = pub->time;
     h.shard = (uint32_t) n;
-    h.info_len = (uint32_t) info->len;
-    h.data_len = (uint32_t) data->len;
+    h.info_len = (uint32_t) pub->info.len;
+    h.tags_len = (uint32_t) pub->tags.len;
+    h.data_len = (uint32_t) pub->data.len;
+
+    if (position) {
+        h.offset = position->offset;
+        h.epoch = position->epoch;
+    }
 
     /* who has not put its channels back yet knows an id no more */
 
-    h.name_len = resync ? (uint32_t) name->len : 0;
+    h.name_len = resync ? (uint32_t) pub->channel.len : 0;
 
     log = &shm->log;
 
@@ -76,8 +83,8 @@ ngx_centrifugo_log_append(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
         return NGX_ERROR;
     }
 
-    ngx_centrifugo_ring_place(log, sizeof(h) + h.name_len + info->len
-                                   + data->len, &place);
+    ngx_centrifugo_ring_place(log, sizeof(h) + h.name_len + h.info_len
+                                   + h.tags_len + h.data_len, &place);
     ngx_centrifugo_ring_open(shm, log, &place, n + 1);
 
     h.ring.pos = place.pos;
@@ -86,11 +93,13 @@ ngx_centrifugo_log_append(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     at = place.pos;
     ngx_centrifugo_ring_write(shm, log, at, &h, sizeof(h));
     at += sizeof(h);
-    ngx_centrifugo_ring_write(shm, log, at, name->data, h.name_len);
+    ngx_centrifugo_ring_write(shm, log, at, pub->channel.data, h.name_len);
     at += h.name_len;
-    ngx_centrifugo_ring_write(shm, log, at, info->data, info->len);
-    at += info->len;
-    ngx_centrifugo_ring_write(shm, log, at, data->data, data->len);
+    ngx_centrifugo_ring_write(shm, log, at, pub->info.data, h.info_len);
+    at += h.info_len;
+    ngx_centrifugo_ring_write(shm, log, at, pub->tags.data, h.tags_len);
+    at += h.tags_len;
+    ngx_centrifugo_ring_write(shm, log, at, pub->data.data, h.data_len);
 
     log_interest(shm, mask, place.start, place.pos);
 
@@ -183,7 +192,8 @@ ngx_centrifugo_hub_read(ngx_centrifugo_hub_t *hub,
 
         if (h.ring.type != NGX_CENTRIFUGO_RING_PUBLICATION
             || log_type(&h) > NGX_CENTRIFUGO_ENTRY_LEAVE
-            || sizeof(h) + (uint64_t) h.name_len + h.info_len + h.data_len
+            || sizeof(h) + (uint64_t) h.name_len + h.info_len + h.tags_len
+               + h.data_len
                > h.ring.length)
         {
             return log_overrun(hub);
@@ -249,7 +259,7 @@ log_entry(ngx_centrifugo_hub_t *hub, ngx_centrifugo_log_header_t *h,
     u_char  *p;
     size_t   len;
 
-    len = (size_t) h->name_len + h->info_len + h->data_len;
+    len = (size_t) h->name_len + h->info_len + h->tags_len + h->data_len;
 
     if (hub->scratch_size <= len) {
         p = realloc(hub->scratch, len + 1);
@@ -272,15 +282,18 @@ log_entry(ngx_centrifugo_hub_t *hub, ngx_centrifugo_log_header_t *h,
     entry->pos = h->ring.pos;
     entry->type = log_type(h);
     entry->channel = h->channel;
-    entry->offset = h->offset;
+    entry->position.offset = h->offset;
+    entry->position.epoch = h->epoch;
     entry->time = h->time;
-    entry->json = (h->ring.flags & NGX_CENTRIFUGO_LOG_JSON) != 0;
+    entry->flags = h->ring.flags & ((1 << NGX_CENTRIFUGO_LOG_TYPE) - 1);
 
     entry->name.data = hub->scratch;
     entry->name.len = h->name_len;
     entry->info.data = entry->name.data + h->name_len;
     entry->info.len = h->info_len;
-    entry->data.data = entry->info.data + h->info_len;
+    entry->tags.data = entry->info.data + h->info_len;
+    entry->tags.len = h->tags_len;
+    entry->data.data = entry->tags.data + h->tags_len;
     entry->data.len = h->data_len;
 
     return NGX_OK;

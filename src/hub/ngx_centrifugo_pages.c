@@ -45,7 +45,8 @@ static ngx_int_t page_lock(ngx_centrifugo_hub_shm_t *shm);
 
 
 static const uint16_t  page_sizes[NGX_CENTRIFUGO_CLASSES] = {
-    64, 96, 128, 192, 320, 480, 992, 2032
+    64, 80, 96, 112, 128, 144, 160, 176, 208, 240,
+    288, 336, 400, 496, 576, 672, 800, 1008, 1344, 2032
 };
 
 

@@ -18,6 +18,9 @@ static ngx_int_t presence_find(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     ngx_centrifugo_entrant_t **entrant);
 static uint64_t presence_hash(ngx_centrifugo_hub_shm_t *shm,
     ngx_centrifugo_record_t *rec, const u_char *client);
+static ngx_int_t presence_append(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    ngx_centrifugo_record_t *rec, ngx_centrifugo_entry_e type,
+    const ngx_str_t *channel, const ngx_str_t *info, uint64_t time);
 
 
 ngx_int_t
@@ -27,7 +30,6 @@ ngx_centrifugo_hub_announce(ngx_centrifugo_hub_t *hub,
 {
     uint64_t                  hash;
     ngx_int_t                 rc;
-    ngx_str_t                 none;
     ngx_uint_t                n;
     ngx_centrifugo_record_t  *rec;
 
@@ -48,12 +50,8 @@ ngx_centrifugo_hub_announce(ngx_centrifugo_hub_t *hub,
         return NGX_ERROR;
     }
 
-    ngx_str_null(&none);
-
     rec = ngx_centrifugo_shard_find(hub, n, hash, channel);
-    rc = ngx_centrifugo_log_append(hub, n, rec, channel, time,
-                                   type << NGX_CENTRIFUGO_LOG_TYPE, info,
-                                   &none);
+    rc = presence_append(hub, n, rec, type, channel, info, time);
 
     ngx_centrifugo_shard_unlock(hub, n);
 
@@ -112,7 +110,6 @@ presence_enter(ngx_centrifugo_hub_t *hub, ngx_uint_t n, uint64_t hash,
     const ngx_centrifugo_presence_t *presence, uint64_t time)
 {
     ngx_int_t                  rc;
-    ngx_str_t                  none;
     ngx_centrifugo_shard_t    *shard;
     ngx_centrifugo_intent_t   *intent;
     ngx_centrifugo_record_t   *rec;
@@ -185,12 +182,8 @@ presence_enter(ngx_centrifugo_hub_t *hub, ngx_uint_t n, uint64_t hash,
     NGX_CENTRIFUGO_POINT(PRESENCE_ENTER);
 
     if (!intent->logged) {
-        ngx_str_null(&none);
-
-        rc = ngx_centrifugo_log_append(hub, n, rec, &presence->channel, time,
-                                       NGX_CENTRIFUGO_ENTRY_JOIN
-                                       << NGX_CENTRIFUGO_LOG_TYPE,
-                                       &presence->info, &none);
+        rc = presence_append(hub, n, rec, NGX_CENTRIFUGO_ENTRY_JOIN,
+                             &presence->channel, &presence->info, time);
         if (rc == NGX_ERROR) {
             intent_store(&intent->state, NGX_CENTRIFUGO_INTENT_NONE);
             return NGX_ERROR;
@@ -387,7 +380,7 @@ ngx_centrifugo_presence_leave(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
 {
     u_char                     buf[NGX_CENTRIFUGO_PRESENCE_MAX];
     ngx_int_t                  rc;
-    ngx_str_t                  name, info, none;
+    ngx_str_t                  name, info;
     ngx_centrifugo_shard_t    *shard;
     ngx_centrifugo_intent_t   *intent;
     ngx_centrifugo_record_t   *rec;
@@ -433,14 +426,11 @@ ngx_centrifugo_presence_leave(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     NGX_CENTRIFUGO_POINT(PRESENCE_LEAVE);
 
     if (!intent->logged) {
-        ngx_str_null(&none);
         name.data = (u_char *) &rec->mask[shm->mask_words];
         name.len = rec->item.len;
 
-        rc = ngx_centrifugo_log_append(hub, n, rec, &name, time,
-                                       NGX_CENTRIFUGO_ENTRY_LEAVE
-                                       << NGX_CENTRIFUGO_LOG_TYPE,
-                                       &info, &none);
+        rc = presence_append(hub, n, rec, NGX_CENTRIFUGO_ENTRY_LEAVE, &name,
+                             &info, time);
         if (rc == NGX_ERROR) {
             intent_store(&intent->state, NGX_CENTRIFUGO_INTENT_NONE);
             return NGX_ERROR;
@@ -591,4 +581,22 @@ presence_hash(ngx_centrifugo_hub_shm_t *shm, ngx_centrifugo_record_t *rec,
     ngx_memcpy(key + sizeof(uint64_t), client, 16);
 
     return ngx_centrifugo_hash(shm->seed, key, sizeof(key));
+}
+
+
+/* A join or leave goes into the log. */
+
+static ngx_int_t
+presence_append(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    ngx_centrifugo_record_t *rec, ngx_centrifugo_entry_e type,
+    const ngx_str_t *channel, const ngx_str_t *info, uint64_t time)
+{
+    ngx_centrifugo_hub_publication_t  pub;
+
+    ngx_memzero(&pub, sizeof(ngx_centrifugo_hub_publication_t));
+    pub.channel = *channel;
+    pub.info = *info;
+    pub.time = time;
+
+    return ngx_centrifugo_log_append(hub, n, rec, type, &pub, NULL);
 }

@@ -75,6 +75,8 @@ ngx_centrifugo_hub_resync_rejoin(ngx_centrifugo_hub_t *hub,
     ngx_uint_t             n;
     ngx_centrifugo_join_t  join;
 
+    ngx_memzero(&join, sizeof(ngx_centrifugo_join_t));
+
     hash = ngx_centrifugo_hash(hub->shm->seed, channel->data, channel->len);
     n = (ngx_uint_t) (hash & (hub->shm->shards - 1));
 
@@ -84,7 +86,7 @@ ngx_centrifugo_hub_resync_rejoin(ngx_centrifugo_hub_t *hub,
 
     NGX_CENTRIFUGO_POINT(RESYNC_WALK);
 
-    if (ngx_centrifugo_hub_join(hub, channel, &join) != NGX_OK) {
+    if (ngx_centrifugo_hub_join(hub, channel, &join, NULL, NULL) != NGX_OK) {
         return NGX_ERROR;
     }
 

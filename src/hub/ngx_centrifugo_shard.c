@@ -201,6 +201,7 @@ ngx_centrifugo_shard_create(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     rec->id = __atomic_fetch_add(&shm->next_id, 1, __ATOMIC_RELAXED);
     rec->presence = 0;
     rec->entries = 0;
+    rec->stream = 0;
 
     for (i = 0; i < shm->mask_words; i++) {
         rec->mask[i] = 0;

@@ -61,7 +61,8 @@ static void codec_presence_stats(ngx_centrifugo_buf_t *b, uint32_t id,
 static void codec_done(ngx_centrifugo_buf_t *b, uint32_t id,
     ngx_centrifugo_method_e method);
 static void codec_push_publication(ngx_centrifugo_buf_t *b,
-    const ngx_str_t *channel, const ngx_centrifugo_publication_t *pub);
+    const ngx_str_t *channel, uint64_t id,
+    const ngx_centrifugo_publication_t *pub, ngx_centrifugo_form_e form);
 static void codec_push_subscribe(ngx_centrifugo_buf_t *b,
     const ngx_str_t *channel,
     const ngx_centrifugo_subscribe_result_t *result);
@@ -218,7 +219,10 @@ const ngx_centrifugo_codec_t  ngx_centrifugo_codec_json = {
     codec_presence,
     codec_presence_stats,
     codec_done,
+    NULL,
+    NULL,
     codec_push_publication,
+    NULL,
     codec_push_subscribe,
     codec_push_unsubscribe,
     codec_push_refresh
@@ -513,9 +517,6 @@ codec_flag(ngx_centrifugo_command_t *cmd, size_t flag)
         cmd->reverse = 1;
         break;
 
-    case CODEC_FLAG_FILTER:
-        cmd->filter = 1;
-        break;
     }
 }
 
@@ -695,7 +696,8 @@ codec_done(ngx_centrifugo_buf_t *b, uint32_t id,
 
 static void
 codec_push_publication(ngx_centrifugo_buf_t *b, const ngx_str_t *channel,
-    const ngx_centrifugo_publication_t *pub)
+    uint64_t id, const ngx_centrifugo_publication_t *pub,
+    ngx_centrifugo_form_e form)
 {
     if (pub->type != NGX_CENTRIFUGO_PUSH_PUBLICATION) {
         codec_push(b, channel, pub->type == NGX_CENTRIFUGO_PUSH_JOIN

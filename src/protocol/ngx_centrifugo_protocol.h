@@ -8,7 +8,8 @@
 #define _NGX_CENTRIFUGO_PROTOCOL_H_INCLUDED_
 
 
-#include "../core/ngx_centrifugo_buf.h"
+#include "ngx_centrifugo_filter.h"
+#include "ngx_centrifugo_tags.h"
 
 
 typedef enum {
@@ -29,9 +30,16 @@ typedef enum {
 
 typedef struct ngx_centrifugo_command_sub_s  ngx_centrifugo_command_sub_t;
 
-/* a channel that connect asks for */
+/* flags of a subscribe request */
+#define NGX_CENTRIFUGO_FLAG_COMPACTION  1   /* numbers instead of names */
+#define NGX_CENTRIFUGO_FLAG_REJECT      2   /* error 112 if unrecoverable */
+
+/* a channel that connect asks for, or only knows a position of */
 struct ngx_centrifugo_command_sub_s {
     ngx_str_t                      channel;
+    ngx_str_t                      epoch;
+    uint64_t                       offset;
+    unsigned                       recover:1;
     ngx_centrifugo_command_sub_t  *next;
 };
 
@@ -51,7 +59,6 @@ typedef struct {
     unsigned                 join_leave:1;
     unsigned                 reverse:1;
     unsigned                 since:1;
-    unsigned                 filter:1;  /* a tags filter is asked for */
     ngx_str_t                channel;
     ngx_str_t                token;
     ngx_str_t                data;
@@ -63,6 +70,7 @@ typedef struct {
     int32_t                  type;
     int32_t                  limit;
     int64_t                  flag;
+    ngx_centrifugo_filter_node_t  *filter;      /* subscribe; NULL: none */
     ngx_centrifugo_command_sub_t  *subs;        /* connect */
 } ngx_centrifugo_command_t;
 
@@ -85,8 +93,19 @@ typedef struct {
     ngx_str_t                      data;
     ngx_uint_t                     json;        /* data is valid JSON */
     uint64_t                       offset;      /* 0: none */
+    uint64_t                       epoch;       /* of the stream; clients see it
+                                                   with offset 1 */
+    ngx_str_t                      tags;        /* packed */
     ngx_centrifugo_client_info_t  *info;        /* NULL: none */
+    unsigned                       delta:1;     /* one is allowed */
 } ngx_centrifugo_publication_t;
+
+/* in which form a subscriber gets a publication */
+typedef enum {
+    NGX_CENTRIFUGO_FORM_PLAIN = 0,
+    NGX_CENTRIFUGO_FORM_TEXT,       /* JSON: data as a string, no epoch */
+    NGX_CENTRIFUGO_FORM_DELTA       /* data is a delta, in JSON a string */
+} ngx_centrifugo_form_e;
 
 typedef struct {
     unsigned                 expires:1;
@@ -94,10 +113,14 @@ typedef struct {
     unsigned                 recovered:1;
     unsigned                 positioned:1;
     unsigned                 was_recovering:1;
+    unsigned                 delta:1;
     uint32_t                 ttl;
     ngx_str_t                epoch;
     uint64_t                 offset;
+    uint64_t                 id;            /* instead of the name, 0: none */
     ngx_str_t                data;
+    ngx_centrifugo_buf_t    *publications;  /* by codec->publication();
+                                               NULL: none */
 } ngx_centrifugo_subscribe_result_t;
 
 /* a server-side subscription in the reply to connect */
@@ -167,10 +190,30 @@ typedef struct {
     void       (*done)(ngx_centrifugo_buf_t *b, uint32_t id,
                     ngx_centrifugo_method_e method);
 
-    /* also of joins and leaves */
+    /*
+     * publication: appends the next one of a list, `n` are in it already.
+     * history: the reply with such a list.
+     */
+    void       (*publication)(ngx_centrifugo_buf_t *list, ngx_uint_t n,
+                    const ngx_centrifugo_publication_t *pub,
+                    ngx_centrifugo_form_e form);
+    void       (*history)(ngx_centrifugo_buf_t *b, uint32_t id,
+                    const ngx_centrifugo_buf_t *list,
+                    const ngx_str_t *epoch, uint64_t offset);
+
+    /* Also of joins and leaves.  `id` is instead of the name, 0: none. */
     void       (*push_publication)(ngx_centrifugo_buf_t *b,
-                    const ngx_str_t *channel,
-                    const ngx_centrifugo_publication_t *pub);
+                    const ngx_str_t *channel, uint64_t id,
+                    const ngx_centrifugo_publication_t *pub,
+                    ngx_centrifugo_form_e form);
+
+    /*
+     * The bytes of data that a client gets, and deltas are made of: *bytes
+     * points into data or into b.
+     */
+    void       (*payload)(ngx_centrifugo_buf_t *b,
+                    const ngx_centrifugo_publication_t *pub,
+                    ngx_str_t *bytes);
     void       (*push_subscribe)(ngx_centrifugo_buf_t *b,
                     const ngx_str_t *channel,
                     const ngx_centrifugo_subscribe_result_t *result);

@@ -21,6 +21,7 @@ typedef struct {
     ngx_centrifugo_hub_conf_t    *hcf;
     ngx_centrifugo_verifier_t    *verifier;
     ngx_centrifugo_publish_t      pub;
+    ngx_centrifugo_subscribe_wish_t  wish;
     ngx_centrifugo_completion_t   done;
     ngx_centrifugo_verified_t     verified;
     ngx_centrifugo_token_kind_e   kind;
@@ -38,7 +39,8 @@ static void delay_publish(ngx_centrifugo_hub_conf_t *hcf,
     const ngx_centrifugo_publish_t *pub,
     const ngx_centrifugo_completion_t *done);
 static void delay_subscribe(ngx_centrifugo_hub_conf_t *hcf,
-    const ngx_str_t *channel, const ngx_centrifugo_completion_t *done);
+    const ngx_centrifugo_subscribe_wish_t *wish,
+    const ngx_centrifugo_completion_t *done);
 static void delay_unsubscribe(ngx_centrifugo_channel_t *channel);
 static void delay_presence_add(ngx_centrifugo_hub_conf_t *hcf,
     const ngx_centrifugo_presence_t *presence,
@@ -72,7 +74,9 @@ static const ngx_centrifugo_engine_t  delay_engine = {
     delay_presence_remove,
     delay_announce,
     delay_presence,
-    delay_presence_stats
+    delay_presence_stats,
+    NULL,
+    NULL
 };
 
 static ngx_queue_t  delay_list;
@@ -159,10 +163,23 @@ delay_publish(ngx_centrifugo_hub_conf_t *hcf,
 
 
 static void
-delay_subscribe(ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *channel,
+delay_subscribe(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_centrifugo_subscribe_wish_t *wish,
     const ngx_centrifugo_completion_t *done)
 {
-    delay_named(hcf, DELAY_SUBSCRIBE, channel, done);
+    delay_t  *d;
+
+    d = delay_add(hcf->test_engine_delay, wish->channel.len);
+    if (d == NULL) {
+        done->handler(done->handle, NGX_CENTRIFUGO_ENGINE_RETRY, NULL);
+        return;
+    }
+
+    d->hcf = hcf;
+    d->done = *done;
+    d->what = DELAY_SUBSCRIBE;
+    d->wish = *wish;
+    (void) delay_copy(d->bytes, &d->wish.channel, &wish->channel);
 }
 
 
@@ -365,7 +382,7 @@ delay_handler(ngx_event_t *ev)
             break;
 
         case DELAY_SUBSCRIBE:
-            engine->subscribe(d->hcf, &d->text, &d->done);
+            engine->subscribe(d->hcf, &d->wish, &d->done);
             break;
 
         case DELAY_PRESENCE_ADD:

@@ -442,7 +442,7 @@ publish(worker_t *w)
 
     store(&begun[w->n][c], h.seq);
 
-    rc = ngx_centrifugo_hub_publish(&w->hub, &name, &info, &s, 1, h.seq);
+    rc = unit_publish(&w->hub, &name, &info, &s, 1, h.seq);
 
     if (rc != NGX_OK && rc != NGX_DECLINED) {
         fail("a publication failed");
@@ -712,7 +712,7 @@ churn(worker_t *w, ngx_uint_t c)
 
     if (w->id[c] == 0) {
 
-        if (ngx_centrifugo_hub_join(&w->hub, &name, &join) != NGX_OK) {
+        if (ngx_centrifugo_hub_join(&w->hub, &name, &join, NULL, NULL) != NGX_OK) {
             fail("a join failed");
         }
 

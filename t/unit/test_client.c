@@ -6,6 +6,7 @@
  */
 
 #include "unit.h"
+#include "unit_publish.h"
 #include "remote.h"
 #include "client/ngx_centrifugo_delivery.h"
 #include "client/ngx_centrifugo_worker.h"
@@ -815,7 +816,7 @@ publish(const char *channel, const char *data, size_t len)
     d.data = (u_char *) data;
     d.len = len;
 
-    CHECK(ngx_centrifugo_hub_publish(&b.hub, &c, &none, &d, 1, 0) == NGX_OK);
+    CHECK(unit_publish(&b.hub, &c, &none, &d, 1, 0) == NGX_OK);
     (void) ngx_centrifugo_broker_wake(&b);
 }
 
@@ -2137,7 +2138,7 @@ starve(long at, ngx_uint_t on)
 
         d.data = (u_char *) data;
         d.len = sizeof(data);
-        (void) ngx_centrifugo_hub_publish(&b.hub, &c, &none, &d, 1, 0);
+        (void) unit_publish(&b.hub, &c, &none, &d, 1, 0);
         (void) ngx_centrifugo_broker_wake(&b);
     }
 

@@ -30,8 +30,8 @@ basics(void)
     CHECK(next(&a, &e) == NGX_DONE);
 
     ch = S("news");
-    CHECK(ngx_centrifugo_hub_join(&a, &ch, &ja) == NGX_OK);
-    CHECK(ngx_centrifugo_hub_join(&b, &ch, &jb) == NGX_OK);
+    CHECK(ngx_centrifugo_hub_join(&a, &ch, &ja, NULL, NULL) == NGX_OK);
+    CHECK(ngx_centrifugo_hub_join(&b, &ch, &jb, NULL, NULL) == NGX_OK);
     CHECK(ja.channel == jb.channel && ja.channel != 0);
 
     CHECK(publish(&b, "news", "hello") == NGX_OK);
@@ -45,7 +45,7 @@ basics(void)
 
     /* a later subscription does not want what was before it */
 
-    CHECK(ngx_centrifugo_hub_join(&a, &ch, &again) == NGX_OK
+    CHECK(ngx_centrifugo_hub_join(&a, &ch, &again, NULL, NULL) == NGX_OK
           && again.pos > e.pos);
 
     ngx_centrifugo_hub_leave(&a, &ch);
@@ -64,7 +64,7 @@ basics(void)
         ch = S(name);
 
         if (i / 5000 % 2 == 0) {
-            CHECK(ngx_centrifugo_hub_join(&a, &ch, &ja) == NGX_OK);
+            CHECK(ngx_centrifugo_hub_join(&a, &ch, &ja, NULL, NULL) == NGX_OK);
 
         } else {
             ngx_centrifugo_hub_leave(&a, &ch);
@@ -85,7 +85,7 @@ basics(void)
         ch.data = long_name;
         ch.len = sizeof(long_name);
 
-        if (ngx_centrifugo_hub_join(&a, &ch, &ja) != NGX_OK) {
+        if (ngx_centrifugo_hub_join(&a, &ch, &ja, NULL, NULL) != NGX_OK) {
             break;
         }
     }
@@ -95,7 +95,7 @@ basics(void)
     CHECK(st.channels == i && st.pages_free == 0);
 
     ch.len = NGX_CENTRIFUGO_NAME_MAX + 1;
-    CHECK(ngx_centrifugo_hub_join(&a, &ch, &ja) == NGX_ERROR);
+    CHECK(ngx_centrifugo_hub_join(&a, &ch, &ja, NULL, NULL) == NGX_ERROR);
 
     /* ids name their owner */
 
@@ -129,7 +129,7 @@ overrun(void)
     enter(&a);
     enter(&b);
     ch = S("c");
-    CHECK(ngx_centrifugo_hub_join(&a, &ch, &j) == NGX_OK);
+    CHECK(ngx_centrifugo_hub_join(&a, &ch, &j, NULL, NULL) == NGX_OK);
     srandom(5);
     got = lost = 0;
 
@@ -137,7 +137,7 @@ overrun(void)
         d.data = data;
         d.len = 1 + random() % (i % 50 ? 3000 : 90000);
         memset(data, (int) (d.len * 7), d.len);
-        CHECK(ngx_centrifugo_hub_publish(&b, &ch, &none, &d, 1, 0) == NGX_OK);
+        CHECK(unit_publish(&b, &ch, &none, &d, 1, 0) == NGX_OK);
 
         if (random() % 400) {
             continue;
@@ -164,9 +164,9 @@ overrun(void)
 
     d.len = ngx_centrifugo_hub_publication_max(1024 * 1024) + 1;
     d.data = map(d.len);
-    CHECK(ngx_centrifugo_hub_publish(&b, &ch, &none, &d, 1, 0) == NGX_ERROR);
+    CHECK(unit_publish(&b, &ch, &none, &d, 1, 0) == NGX_ERROR);
     d.len--;
-    CHECK(ngx_centrifugo_hub_publish(&b, &ch, &none, &d, 1, 0) == NGX_OK);
+    CHECK(unit_publish(&b, &ch, &none, &d, 1, 0) == NGX_OK);
 
     ngx_centrifugo_hub_exit(&a);
     ngx_centrifugo_hub_exit(&b);
@@ -192,7 +192,7 @@ garbage(void)
     fresh(1024 * 1024);
     enter(&a);
     ch = S("c");
-    CHECK(ngx_centrifugo_hub_join(&a, &ch, &j) == NGX_OK);
+    CHECK(ngx_centrifugo_hub_join(&a, &ch, &j, NULL, NULL) == NGX_OK);
     ring = hub_at(shm, shm->log.at);
     m = hub_member(shm, a.slot);
     srandom(11);
@@ -237,7 +237,7 @@ kills(void)
     fresh(1024 * 1024);
     enter(&me);
     ch = S("kept");
-    CHECK(ngx_centrifugo_hub_join(&me, &ch, &j) == NGX_OK);
+    CHECK(ngx_centrifugo_hub_join(&me, &ch, &j, NULL, NULL) == NGX_OK);
     me.data = &j.channel;
     seen = 0;
 
@@ -255,7 +255,7 @@ kills(void)
                     ch = S(name);
 
                     if (random() % 2) {
-                        (void) ngx_centrifugo_hub_join(&w, &ch, &j);
+                        (void) ngx_centrifugo_hub_join(&w, &ch, &j, NULL, NULL);
 
                     } else {
                         ngx_centrifugo_hub_leave(&w, &ch);
@@ -369,7 +369,7 @@ busy(uint64_t *cell, ngx_uint_t point, ngx_uint_t nth)
             name[strlen(name)] = '.';
 
             if (k % 2 == 0) {
-                CHECK(ngx_centrifugo_hub_join(&w, &ch, &j) == NGX_OK);
+                CHECK(ngx_centrifugo_hub_join(&w, &ch, &j, NULL, NULL) == NGX_OK);
 
             } else {
                 ngx_centrifugo_hub_leave(&w, &ch);
@@ -377,7 +377,7 @@ busy(uint64_t *cell, ngx_uint_t point, ngx_uint_t nth)
         }
 
         ch = S("kept");
-        (void) ngx_centrifugo_hub_join(&w, &ch, &j);
+        (void) ngx_centrifugo_hub_join(&w, &ch, &j, NULL, NULL);
         publish(&w, "kept", "x");
         (void) ngx_centrifugo_hub_wake(&w);
         ngx_centrifugo_hub_leave(&w, &ch);
@@ -397,7 +397,7 @@ busy(uint64_t *cell, ngx_uint_t point, ngx_uint_t nth)
 
             ngx_centrifugo_fault_arm(NGX_CENTRIFUGO_POINT_N, 0, cell);
             enter(&dead);
-            (void) ngx_centrifugo_hub_join(&dead, &ch, &j);
+            (void) ngx_centrifugo_hub_join(&dead, &ch, &j, NULL, NULL);
             _exit(0);
         }
 
@@ -476,7 +476,7 @@ points(void)
         ngx_centrifugo_fault_arm(NGX_CENTRIFUGO_POINT_N, 0, cell);
         enter(&me);
         ch = S("kept");
-        CHECK(ngx_centrifugo_hub_join(&me, &ch, &j) == NGX_OK);
+        CHECK(ngx_centrifugo_hub_join(&me, &ch, &j, NULL, NULL) == NGX_OK);
         ngx_centrifugo_hub_stat(&me, &base);
 
         for (nth = 0; nth < 5; nth++) {
@@ -617,7 +617,7 @@ wipe(void)
     for (i = 0; i < 100; i++) {
         snprintf(name, sizeof(name), "w%lu", (unsigned long) i);
         ch = S(name);
-        CHECK(ngx_centrifugo_hub_join(&a, &ch, &j) == NGX_OK);
+        CHECK(ngx_centrifugo_hub_join(&a, &ch, &j, NULL, NULL) == NGX_OK);
         ids[i] = j.channel;
     }
 
@@ -653,7 +653,7 @@ wipe(void)
 
         for (i = 0; i < 200; i++) {
             sprintf((char *) text, "%lu", (unsigned long) i);
-            CHECK(ngx_centrifugo_hub_publish(&b, &long_name, &none, &x, 1, 0)
+            CHECK(unit_publish(&b, &long_name, &none, &x, 1, 0)
                   == NGX_DECLINED);
         }
 
@@ -710,7 +710,7 @@ wipe(void)
     /* a record chain that runs in a circle ends, too */
 
     ch = S("round");
-    CHECK(ngx_centrifugo_hub_join(&a, &ch, &j) == NGX_OK);
+    CHECK(ngx_centrifugo_hub_join(&a, &ch, &j, NULL, NULL) == NGX_OK);
     hash = ngx_centrifugo_hash(shm->seed, ch.data, ch.len);
     n = hash & (shm->shards - 1);
 
@@ -916,7 +916,7 @@ wipe_again(void)
     fresh(1024 * 1024);
     enter(&a);
     ch = S("first");
-    CHECK(ngx_centrifugo_hub_join(&a, &ch, &j) == NGX_OK);
+    CHECK(ngx_centrifugo_hub_join(&a, &ch, &j, NULL, NULL) == NGX_OK);
     n = ngx_centrifugo_hash(shm->seed, ch.data, ch.len) & (shm->shards - 1);
 
     for (i = 0; hub_shard(shm, n)->avail[i] == 0; i++) { /* void */ }
@@ -949,7 +949,7 @@ wipe_again(void)
                 & (shm->shards - 1);
 
         if (other != n) {
-            CHECK(ngx_centrifugo_hub_join(&a, &ch, &j) == NGX_OK);
+            CHECK(ngx_centrifugo_hub_join(&a, &ch, &j, NULL, NULL) == NGX_OK);
         }
     }
 

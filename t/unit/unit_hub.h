@@ -5,6 +5,7 @@
 
 #include "unit.h"
 #include "hub/ngx_centrifugo_hub_shm.h"
+#include "unit_publish.h"
 
 #include <signal.h>
 #include <sys/time.h>
@@ -82,7 +83,7 @@ publish(ngx_centrifugo_hub_t *hub, const char *channel, const char *data)
     c = S(channel);
     d = S(data);
 
-    return ngx_centrifugo_hub_publish(hub, &c, &none, &d, 1, 0);
+    return unit_publish(hub, &c, &none, &d, 1, 0);
 }
 
 
