@@ -43,7 +43,8 @@
 #define NGX_CENTRIFUGO_DUE_LINK      1
 #define NGX_CENTRIFUGO_DUE_UNLINK    2
 
-/* the wheel of what expires: 1 s, 64 s, 4096 s a tick */
+/* the wheel of what expires: lists for 1, 64 and 4096 ticks */
+#define NGX_CENTRIFUGO_DUE_TICK      1000   /* ms */
 #define NGX_CENTRIFUGO_DUE_TICKS     64
 #define NGX_CENTRIFUGO_DUE_LEVELS    3
 
@@ -640,16 +641,22 @@ uint64_t ngx_centrifugo_stream_epoch(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
 /*
  * due.c, within the shard's lock: the wheel.  set: an item is looked at when
  * `at` (monotonic ms) has come: it goes into the list of that tick, or moves to
- * it if that is an earlier one than it is in; unset: takes it out.  Both end
- * what they begin, and may be called within what a repair does again.  repair:
- * finishes what was cut off.  NGX_OK, or NGX_ERROR: damaged.
+ * it if that is an earlier one than it is in; move: also when it is a later
+ * one; unset: takes it out.  They end what they begin, and may be called within
+ * what a repair does again.  repair: finishes what was cut off.  next: an item
+ * that is to be looked at by `now`, which the caller takes out or moves;
+ * NGX_DONE: there is none.  NGX_OK, or NGX_ERROR: damaged, nothing is wiped.
  */
 ngx_int_t ngx_centrifugo_due_set(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
+    ngx_centrifugo_due_t *due, uint64_t at);
+ngx_int_t ngx_centrifugo_due_move(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
     ngx_centrifugo_due_t *due, uint64_t at);
 ngx_int_t ngx_centrifugo_due_unset(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t n, ngx_centrifugo_due_t *due);
 ngx_int_t ngx_centrifugo_due_repair(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t n);
+ngx_int_t ngx_centrifugo_due_next(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
+    uint64_t now, ngx_centrifugo_due_t **due);
 
 
 /*

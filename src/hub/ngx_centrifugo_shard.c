@@ -593,6 +593,7 @@ shard_repair(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n)
     }
 
     if (ngx_centrifugo_page_repair(shm, n) != NGX_OK
+        || ngx_centrifugo_due_repair(shm, n) != NGX_OK
         || shard_redo(shm, n) != NGX_OK)
     {
         return NGX_ERROR;
@@ -698,6 +699,7 @@ ngx_centrifugo_shard_wipe(ngx_centrifugo_hub_t *hub, ngx_uint_t n)
     ngx_memzero(shard->avail, sizeof(shard->avail));
     ngx_memzero(shard->used, sizeof(shard->used));
     ngx_memzero(&shard->counts, sizeof(shard->counts));
+    ngx_memzero(shard->due, sizeof(shard->due));
 
     ngx_centrifugo_page_drop(shm, n);
     NGX_CENTRIFUGO_POINT(WIPE_EMPTY);
@@ -706,6 +708,7 @@ ngx_centrifugo_shard_wipe(ngx_centrifugo_hub_t *hub, ngx_uint_t n)
     shard->intent.chain = 0;
     shard->intent.drop = 0;
     shard->intent.list = NGX_CENTRIFUGO_LIST_NONE;
+    shard->intent.due = NGX_CENTRIFUGO_DUE_NONE;
     intent_store(&shard->intent.state, NGX_CENTRIFUGO_INTENT_NONE);
 
     hub->resync |= 1ULL << n;

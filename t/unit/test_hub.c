@@ -463,9 +463,11 @@ points(void)
 
     for (point = 0; point < NGX_CENTRIFUGO_POINT_N; point++) {
 
-        /* the layers above have it, and test_presence.c those */
+        /* the layers above have it, and the tests of their parts those */
 
         if (point == NGX_CENTRIFUGO_POINT_HOUSEKEEPER
+            || (point >= NGX_CENTRIFUGO_POINT_DUE_LINK
+                && point <= NGX_CENTRIFUGO_POINT_DUE_TICK)
             || (point >= NGX_CENTRIFUGO_POINT_CHAIN_ITEM
                 && point <= NGX_CENTRIFUGO_POINT_TALLY_REMOVE))
         {
