@@ -272,6 +272,10 @@ struct ngx_centrifugo_hub_s {
     uint64_t                    read_last;
     unsigned                    reading:1;
 
+    /* of this section, cleared at its end */
+    unsigned                    keeping:1;  /* takes what a history needs */
+    unsigned                    evicted:1;  /* has made room for it */
+
     /* wiped shards in which this worker has to put back its channels */
     uint64_t                    resync;
     uint64_t                    walk;           /* the shards of this walk */

@@ -13,9 +13,13 @@
 
 
 #define NGX_CENTRIFUGO_HUB_MAGIC     0x6e67785f63665f68ULL
-#define NGX_CENTRIFUGO_HUB_VERSION   4
+#define NGX_CENTRIFUGO_HUB_VERSION   5
 
-#define NGX_CENTRIFUGO_CLASSES       20
+#define NGX_CENTRIFUGO_SIZES         16     /* of items */
+#define NGX_CENTRIFUGO_CLASSES       (2 * NGX_CENTRIFUGO_SIZES)
+                                            /* the second half: of history */
+#define NGX_CENTRIFUGO_SPARE         16     /* the part of the pages, one in so
+                                               many, that is not for history */
 #define NGX_CENTRIFUGO_RING_UNIT     64     /* sizes of entries and pads */
 
 /* intent.state: what a dead holder of the shard's lock was about to do */
@@ -78,6 +82,14 @@ typedef uint32_t  ngx_centrifugo_ref_t;
 #define NGX_CENTRIFUGO_ITEM_CHAIN    5      /* bytes of something longer */
 #define NGX_CENTRIFUGO_ITEM_STREAM   6      /* of a channel */
 #define NGX_CENTRIFUGO_ITEM_PUBLICATION  7  /* of a stream */
+#define NGX_CENTRIFUGO_ITEM_MORE     8      /* a chain's, of a publication,
+                                               which `hash` says */
+
+/* what an eviction may take at any time; its pages hold nothing else */
+#define ngx_centrifugo_history_item(type)                                    \
+    ((type) == NGX_CENTRIFUGO_ITEM_RESULT                                    \
+     || (type) == NGX_CENTRIFUGO_ITEM_PUBLICATION                            \
+     || (type) == NGX_CENTRIFUGO_ITEM_MORE)
 
 #define hub_is_record(type)                                                  \
     ((type) >= NGX_CENTRIFUGO_ITEM_CHANNEL                                   \
@@ -268,11 +280,10 @@ typedef struct {
                                                back what a wipe took */
     uint64_t                  epochs;       /* + 1 with each stream that goes
                                                and had publications */
-    uint64_t                  oldest;       /* hint: when the next to be evicted
-                                               was written; read without lock */
     uint64_t                  evicted[4];
     uint64_t                  expired[3];
-    uint32_t                  evict_bucket; /* where to go on */
+    uint32_t                  wanted;       /* class + 1 of what found no page
+                                               last; a hint */
     uint32_t                  due_tick;     /* that is looked at next */
     ngx_centrifugo_ref_t      due[NGX_CENTRIFUGO_DUE_LEVELS
                                   * NGX_CENTRIFUGO_DUE_TICKS];
@@ -286,7 +297,9 @@ typedef struct {
     uint16_t                  class;
     uint16_t                  nfree;
     uint32_t                  linked;       /* 0 in pages without an owner */
-    u_char                    pad[12];
+    uint32_t                  unused;
+    uint64_t                  written;      /* when the newest of its items was
+                                               taken, monotonic ms */
 } ngx_centrifugo_page_t;
 
 /*
@@ -449,20 +462,25 @@ void *ngx_centrifugo_page_item(ngx_centrifugo_hub_shm_t *shm,
 ngx_uint_t ngx_centrifugo_page_holds(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t shard, ngx_centrifugo_ref_t ref);
 
-/* The class for items of `size` bytes; NGX_CENTRIFUGO_CLASSES: too large. */
+/*
+ * The class for items of `size` bytes, that of history is further on by
+ * NGX_CENTRIFUGO_SIZES; NGX_CENTRIFUGO_SIZES: too large.
+ */
 ngx_uint_t ngx_centrifugo_page_class(size_t size);
 size_t ngx_centrifugo_page_class_size(ngx_uint_t class);
 
 /*
  * Within the shard's lock.  take: a free item, named in the intent, whose
- * state is NODE from then on.  NGX_DECLINED: no page is left; NGX_ERROR: the
- * shard is damaged.  put: frees the item, which the intent names; may be done
- * again after a kill.  trim: gives the item's page back when it is the shard's,
- * nothing in it is in use and the class has another; the intent's state is NONE
- * by then.
+ * state is NODE from then on; it takes no page when there are not more than
+ * `keep`.  NGX_DECLINED: no page is left; NGX_ERROR: the shard is damaged.
+ * put: frees the item, which the intent names; may be done again after a kill.
+ * trim: gives the item's page back when it is the shard's, nothing in it is in
+ * use and the class has another or pages are few; the intent's state is NONE by
+ * then.
  */
 ngx_int_t ngx_centrifugo_page_take(ngx_centrifugo_hub_shm_t *shm,
-    ngx_uint_t shard, ngx_uint_t class, ngx_centrifugo_ref_t *ref);
+    ngx_uint_t shard, ngx_uint_t class, uint64_t keep,
+    ngx_centrifugo_ref_t *ref);
 ngx_int_t ngx_centrifugo_page_put(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t shard, ngx_centrifugo_ref_t ref, ngx_uint_t class);
 ngx_int_t ngx_centrifugo_page_trim(ngx_centrifugo_hub_shm_t *shm,
@@ -556,14 +574,15 @@ ngx_int_t ngx_centrifugo_shard_settle(ngx_centrifugo_hub_shm_t *shm,
  */
 
 /*
- * build: stores the bytes of the parts behind the first `skip`; NGX_DECLINED:
- * no page is left; NGX_ERROR: the shard was damaged and is wiped.  push: hangs
- * the item just taken and filled before what hangs there.  gather: copies
+ * build: stores the bytes of the parts behind the first `skip` in items of that
+ * type, CHAIN or MORE; NGX_DECLINED: no page is left; NGX_ERROR: the shard was
+ * damaged and is wiped.  push: hangs the item just taken and filled before what
+ * hangs there; what is MORE of a publication gets its reference.  gather: copies
  * `len` bytes of the parts from `skip` on.  copy: reads `len` bytes of a
  * chain, NGX_ERROR: it is damaged.
  */
 ngx_int_t ngx_centrifugo_chain_build(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
-    const ngx_str_t *parts, ngx_uint_t nparts, size_t skip);
+    const ngx_str_t *parts, ngx_uint_t nparts, size_t skip, ngx_uint_t type);
 void ngx_centrifugo_chain_push(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
     ngx_centrifugo_item_t *item);
 void ngx_centrifugo_chain_gather(u_char *dst, const ngx_str_t *parts,
@@ -689,11 +708,15 @@ ngx_int_t ngx_centrifugo_due_next(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
 
 
 /*
- * evict.c, no lock is held.  Makes room for a publication or a record of shard
- * `n`: what is least needed goes.  NGX_OK: something went, try again;
+ * evict.c, no lock is held.  Makes room for `size` bytes, of a publication or a
+ * record, in shard `n`, which found none: what is least needed goes.  NGX_OK:
+ * something went, try again, at most NGX_CENTRIFUGO_EVICT_TRIES times;
  * NGX_DECLINED: nothing may go.
  */
-ngx_int_t ngx_centrifugo_evict(ngx_centrifugo_hub_t *hub, ngx_uint_t n);
+#define NGX_CENTRIFUGO_EVICT_TRIES  4
+
+ngx_int_t ngx_centrifugo_evict(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    size_t size);
 
 
 #define NGX_CENTRIFUGO_EVICT_TRIES  8

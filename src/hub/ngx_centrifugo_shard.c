@@ -57,6 +57,8 @@ ngx_centrifugo_shard_lock(ngx_centrifugo_hub_t *hub, ngx_uint_t n)
 void
 ngx_centrifugo_shard_unlock(ngx_centrifugo_hub_t *hub, ngx_uint_t n)
 {
+    hub->keeping = 0;
+    hub->evicted = 0;
     ngx_centrifugo_lock_release(&hub_shard(hub->shm, n)->lock);
 }
 
@@ -311,17 +313,27 @@ ngx_centrifugo_shard_take(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     size_t size, ngx_uint_t type, ngx_centrifugo_item_t **item)
 {
     size_t                 room;
+    uint64_t               keep;
     ngx_int_t              rc;
     ngx_uint_t             class;
     ngx_centrifugo_ref_t   ref;
 
     class = ngx_centrifugo_page_class(size);
 
-    if (class == NGX_CENTRIFUGO_CLASSES) {
+    if (class == NGX_CENTRIFUGO_SIZES) {
         return NGX_DECLINED;
     }
 
-    rc = ngx_centrifugo_page_take(hub->shm, n, class, &ref);
+    if (ngx_centrifugo_history_item(type)) {
+        class += NGX_CENTRIFUGO_SIZES;
+    }
+
+    /* the last pages are not for history, unless it has made room itself */
+
+    keep = (hub->keeping && !hub->evicted)
+           ? hub->shm->pages / NGX_CENTRIFUGO_SPARE : 0;
+
+    rc = ngx_centrifugo_page_take(hub->shm, n, class, keep, &ref);
 
     if (rc != NGX_OK) {
 
