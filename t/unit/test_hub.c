@@ -467,7 +467,7 @@ points(void)
 
         if (point == NGX_CENTRIFUGO_POINT_HOUSEKEEPER
             || (point >= NGX_CENTRIFUGO_POINT_DUE_LINK
-                && point <= NGX_CENTRIFUGO_POINT_DUE_TICK)
+                && point <= NGX_CENTRIFUGO_POINT_EVICT_ITEM)
             || (point >= NGX_CENTRIFUGO_POINT_CHAIN_ITEM
                 && point <= NGX_CENTRIFUGO_POINT_TALLY_REMOVE))
         {
