@@ -39,7 +39,7 @@
     X(CONTROL_LOCKED) X(CLAIM_GENERATION) X(CLAIM_ENTERED) X(REAP_DEAD)      \
     X(REAP_SHARD)   X(REAP_DONE)     X(RESYNC_WALK)  X(RESYNC_END)           \
     X(DUE_LINK)     X(DUE_LINKED)   X(DUE_UNLINK)   X(DUE_UNLINKED)          \
-    X(DUE_TICK)                                                              \
+    X(DUE_TICK)     X(EXPIRE_ITEM)  X(EVICT_ITEM)                            \
     X(HOUSEKEEPER)  X(RING_COPIED)   X(LOG_HEAD)     X(BELL_EMPTIED)
 
 #define NGX_CENTRIFUGO_POINT_ENUM(name)  NGX_CENTRIFUGO_POINT_##name,

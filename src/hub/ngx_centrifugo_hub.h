@@ -256,6 +256,14 @@ typedef enum {
     NGX_CENTRIFUGO_CONTROL_REQUEST      /* the first of them */
 } ngx_centrifugo_control_e;
 
+/* a page that may be emptied when there is no other */
+#define NGX_CENTRIFUGO_PAGES_SEEN  16
+
+typedef struct {
+    uint32_t     page;                  /* + 1, 0: none */
+    uint64_t     written;
+} ngx_centrifugo_page_seen_t;
+
 /*
  * A worker's view of a hub.  Not shared.
  */
@@ -282,6 +290,13 @@ struct ngx_centrifugo_hub_s {
     uint64_t                    walk_head;
     uint32_t                    generation[NGX_CENTRIFUGO_SHARDS_MAX];
     uint32_t                    walk_generation[NGX_CENTRIFUGO_SHARDS_MAX];
+
+    ngx_uint_t                  expiring;       /* shard, of the pass that is
+                                                   going on */
+
+    /* pages whose history is old, as they were seen; where to look on */
+    ngx_centrifugo_page_seen_t  old[NGX_CENTRIFUGO_PAGES_SEEN];
+    uint32_t                    old_next;
 
     u_char                     *scratch;        /* of the entry read */
     size_t                      scratch_size;

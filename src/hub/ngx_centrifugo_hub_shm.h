@@ -487,6 +487,23 @@ ngx_int_t ngx_centrifugo_page_trim(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t shard, ngx_centrifugo_ref_t ref);
 
 /*
+ * For who looks for a page to be emptied.  owner: its shard, or
+ * NGX_CENTRIFUGO_SHARDS_MAX, and seen: its class, both as it is at this moment,
+ * without lock.  nth: its item of that number, free or not, within the shard's
+ * lock; NULL: the page is not the shard's, or has not so many.
+ */
+ngx_uint_t ngx_centrifugo_page_owner(ngx_centrifugo_hub_shm_t *shm,
+    ngx_uint_t page);
+ngx_uint_t ngx_centrifugo_page_seen(ngx_centrifugo_hub_shm_t *shm,
+    ngx_uint_t page, uint64_t *written);
+ngx_centrifugo_item_t *ngx_centrifugo_page_nth(ngx_centrifugo_hub_shm_t *shm,
+    ngx_uint_t shard, ngx_uint_t page, ngx_uint_t nth);
+
+/* Gives back what pages of the shard are empty, if pages are few. */
+ngx_int_t ngx_centrifugo_page_shed(ngx_centrifugo_hub_shm_t *shm,
+    ngx_uint_t shard);
+
+/*
  * Finishes what a dead holder of the shard's lock did to pages.  NGX_ERROR:
  * the intent makes no sense.
  */

@@ -273,6 +273,79 @@ ngx_centrifugo_page_trim(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
 }
 
 
+ngx_int_t
+ngx_centrifugo_page_shed(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n)
+{
+    ngx_uint_t               class, page;
+    ngx_centrifugo_shard_t  *shard;
+
+    shard = hub_shard(shm, n);
+
+    for (class = 0; class < NGX_CENTRIFUGO_CLASSES; class++) {
+
+        if (shard->avail[class] == 0) {
+            continue;
+        }
+
+        page = shard->avail[class] - 1;
+
+        if (page >= shm->pages
+            || ngx_centrifugo_page_trim(shm, n, hub_ref(shm,
+                                                page_at(shm, page) + 1))
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_centrifugo_page_owner(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t page)
+{
+    u_char  owner;
+
+    owner = __atomic_load_n(page_owner(shm, page), __ATOMIC_RELAXED);
+
+    return owner ? owner - 1 : NGX_CENTRIFUGO_SHARDS_MAX;
+}
+
+
+ngx_uint_t
+ngx_centrifugo_page_seen(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t page,
+    uint64_t *written)
+{
+    ngx_centrifugo_page_t  *p;
+
+    p = page_at(shm, page);
+
+    *written = __atomic_load_n(&p->written, __ATOMIC_RELAXED);
+
+    return __atomic_load_n(&p->class, __ATOMIC_RELAXED);
+}
+
+
+ngx_centrifugo_item_t *
+ngx_centrifugo_page_nth(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
+    ngx_uint_t page, ngx_uint_t nth)
+{
+    ngx_centrifugo_page_t  *p;
+
+    p = page_at(shm, page);
+
+    if (*page_owner(shm, page) != n + 1 || p->class >= NGX_CENTRIFUGO_CLASSES
+        || nth >= page_room(p->class))
+    {
+        return NULL;
+    }
+
+    return (ngx_centrifugo_item_t *) ((u_char *) (p + 1)
+                                      + nth * page_size(p->class));
+}
+
+
 /*
  * Takes a page from the store and cuts it into items.  The page is named in
  * the intent before it gets an owner and until it is in the list of its class.
@@ -381,7 +454,7 @@ page_cut(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t page, ngx_uint_t class)
     p->prev = 0;
     p->next = 0;
     p->free = next;
-    p->class = (uint16_t) class;
+    __atomic_store_n(&p->class, (uint16_t) class, __ATOMIC_RELAXED);
     p->nfree = (uint16_t) page_room(class);
     p->linked = 0;
     page_written(p, ngx_current_msec);

@@ -468,7 +468,7 @@ points(void)
 
         if (point == NGX_CENTRIFUGO_POINT_HOUSEKEEPER
             || (point >= NGX_CENTRIFUGO_POINT_DUE_LINK
-                && point <= NGX_CENTRIFUGO_POINT_DUE_TICK)
+                && point <= NGX_CENTRIFUGO_POINT_EVICT_ITEM)
             || (point >= NGX_CENTRIFUGO_POINT_CHAIN_ITEM
                 && point <= NGX_CENTRIFUGO_POINT_HISTORY_READ))
         {
@@ -558,7 +558,9 @@ points(void)
             ngx_centrifugo_hub_stat(&me, &st);
 
             if (st.channels != 1 || st.channel_bytes != base.channel_bytes
-                || st.resync != 0 || st.pages - st.pages_free > 40)
+                || st.resync != 0
+                || st.pages - st.pages_free
+                   > shm->shards * NGX_CENTRIFUGO_SIZES)
             {
                 printf("point %s turn %lu: %lu channels, %lu bytes, %lu to "
                        "resync, %lu pages\n",
