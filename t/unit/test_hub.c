@@ -366,7 +366,8 @@ busy(uint64_t *cell, ngx_uint_t point, ngx_uint_t nth)
             memset(name, 'a' + i % 20, sizeof(name));
             ch.data = (u_char *) name;
             ch.len = 20 + snprintf(name, sizeof(name), "c%lu.",
-                                   (unsigned long) i) + i % 250;
+                                   (unsigned long) i)
+                     + (i % 4 ? 250 : i % 250);
             name[strlen(name)] = '.';
 
             if (k % 2 == 0) {
