@@ -741,11 +741,12 @@ subscribed(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
 static void
 subscribe(ngx_uint_t i, const char *name, ngx_uint_t n)
 {
-    ngx_str_t                    channel;
-    ngx_centrifugo_completion_t  completion = { subscribed, n };
+    ngx_centrifugo_completion_t      completion = { subscribed, n };
+    ngx_centrifugo_subscribe_wish_t  wish;
 
-    channel = S(name);
-    ngx_centrifugo_engine_memory.subscribe(&workers[i].hcf, &channel,
+    memset(&wish, 0, sizeof(wish));
+    wish.channel = S(name);
+    ngx_centrifugo_engine_memory.subscribe(&workers[i].hcf, &wish,
                                            &completion);
 }
 
