@@ -27,6 +27,12 @@
     X(PRESENCE_LEAVE) X(PRESENCE_LEFT) X(PRESENCE_UNLINKED)                  \
     X(PRESENCE_GONE) X(PRESENCE_DROP) X(PRESENCE_READ)                       \
     X(TALLY_NEW)    X(TALLY_SET)     X(TALLY_REMOVE)                         \
+    X(STREAM_NEW)   X(STREAM_DUE)    X(STREAM_LINKED) X(STREAM_CLEAR)        \
+    X(APPEND_FILLED) X(APPEND_BEGUN) X(APPEND_LOGGED) X(APPEND_LINKED)       \
+    X(APPEND_STATED) X(APPEND_RESULT) X(APPEND_COUNTED) X(APPEND_DONE)       \
+    X(TRIM_BEGUN)   X(TRIM_UNLINKED) X(TRIM_STATED)  X(TRIM_DONE)            \
+    X(REMOVE_BEGUN) X(REMOVE_UNSET)  X(REMOVE_UNLINKED) X(REMOVE_DONE)       \
+    X(HISTORY_READ)                                                          \
     X(WIPE_BEGUN)   X(WIPE_MARKED)   X(WIPE_EMPTY)                           \
     X(RING_LOCKED)  X(RING_TAIL)     X(RING_WRITTEN) X(LOG_INTEREST)         \
     X(RING_COMMIT)  X(RING_LOGGED)   X(BELL_PENDING)                         \

@@ -39,8 +39,7 @@
                                                and its result are in, else
                                                they never were */
 #define NGX_CENTRIFUGO_INTENT_TRIM   10     /* the oldest publication goes */
-#define NGX_CENTRIFUGO_INTENT_STATE  11     /* sets the stream's state */
-#define NGX_CENTRIFUGO_INTENT_REMOVE 12     /* the empty stream goes */
+#define NGX_CENTRIFUGO_INTENT_REMOVE 11     /* the empty stream goes */
 
 /* intent.due: what it was about to do to the list of a tick of the wheel */
 #define NGX_CENTRIFUGO_DUE_NONE      0
@@ -75,12 +74,12 @@ typedef uint32_t  ngx_centrifugo_ref_t;
 
 /* item.type; what is free has none */
 #define NGX_CENTRIFUGO_ITEM_FREE     0
-#define NGX_CENTRIFUGO_ITEM_CHANNEL  1      /* these three are records: what
-                                               buckets hold */
+#define NGX_CENTRIFUGO_ITEM_CHANNEL  1      /* these are records: what buckets
+                                               hold */
 #define NGX_CENTRIFUGO_ITEM_PRESENCE 2
 #define NGX_CENTRIFUGO_ITEM_TALLY    3
-#define NGX_CENTRIFUGO_ITEM_CHAIN    4      /* bytes of something longer */
-#define NGX_CENTRIFUGO_ITEM_RESULT   5      /* a record, too */
+#define NGX_CENTRIFUGO_ITEM_RESULT   4
+#define NGX_CENTRIFUGO_ITEM_CHAIN    5      /* bytes of something longer */
 #define NGX_CENTRIFUGO_ITEM_STREAM   6      /* of a channel */
 #define NGX_CENTRIFUGO_ITEM_PUBLICATION  7  /* of a stream */
 #define NGX_CENTRIFUGO_ITEM_MORE     8      /* a chain's, of a publication,
@@ -91,6 +90,10 @@ typedef uint32_t  ngx_centrifugo_ref_t;
     ((type) == NGX_CENTRIFUGO_ITEM_RESULT                                    \
      || (type) == NGX_CENTRIFUGO_ITEM_PUBLICATION                            \
      || (type) == NGX_CENTRIFUGO_ITEM_MORE)
+
+#define hub_is_record(type)                                                  \
+    ((type) >= NGX_CENTRIFUGO_ITEM_CHANNEL                                   \
+     && (type) <= NGX_CENTRIFUGO_ITEM_RESULT)
 
 /* how each item begins */
 typedef struct {
@@ -189,7 +192,7 @@ typedef struct {
 /* what was answered to a publication with an idempotency key */
 typedef struct {
     ngx_centrifugo_due_t      due;
-    uint64_t                  key;          /* second hash, of channel and key */
+    uint64_t                  key;          /* second hash, says the bucket */
     ngx_centrifugo_position_t position;
     uint64_t                  expire;       /* monotonic ms */
 } ngx_centrifugo_result_t;
@@ -257,6 +260,7 @@ typedef struct {
     ngx_centrifugo_ref_t      due_prev;
     ngx_centrifugo_ref_t      due_next;
     uint32_t                  due_tick;
+    uint64_t                  epochs;       /* of the shard, like counts */
     ngx_centrifugo_stream_state_t  stream_state;
 } ngx_centrifugo_intent_t;
 
@@ -534,18 +538,22 @@ void ngx_centrifugo_shard_wipe(ngx_centrifugo_hub_t *hub, ngx_uint_t n);
 
 /*
  * Within the shard's lock.  `hash` is of the whole name.  find: the record or
- * NULL; create: a new record with the bit of this worker set, NULL when there
- * is no page left; clear: takes the bit of `slot` back, and the record out
- * when nothing else keeps it.
+ * NULL; create: a new record with the bit of this worker set, or if it is not
+ * its `own` one that goes when the shard is settled and nothing keeps it, NULL
+ * when there is no page left; clear: takes the bit of `slot` back, and the
+ * record out when nothing else keeps it; idle: whether no worker has
+ * subscribers and nobody is present.
  */
 ngx_centrifugo_record_t *ngx_centrifugo_shard_find(
     ngx_centrifugo_hub_t *hub, ngx_uint_t n, uint64_t hash,
     const ngx_str_t *name);
 ngx_centrifugo_record_t *ngx_centrifugo_shard_create(
     ngx_centrifugo_hub_t *hub, ngx_uint_t n, uint64_t hash,
-    const ngx_str_t *name);
+    const ngx_str_t *name, ngx_uint_t own);
 void ngx_centrifugo_shard_clear(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     ngx_centrifugo_record_t *rec, ngx_uint_t slot);
+ngx_uint_t ngx_centrifugo_shard_idle(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_record_t *rec);
 
 /*
  * The item of a reference when it is of that type and all of it is there, else
@@ -635,43 +643,64 @@ void ngx_centrifugo_tally_remove(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
 /*
  * stream.c, within the shard's lock.  find: the stream of a channel, or NULL;
  * NULL and a generation that has changed: it was damaged.  make: the same, made
- * when there is none, with what derives its epoch; NULL: no page is left.
- * gone: whether nothing behind the floor is there or what is has expired.
- * trim: frees publications that are gone or are more than `size`, at most
- * `max`; NGX_AGAIN: more are; NGX_ERROR: damaged and wiped.  clear: all are
- * gone from now on; what is freed of them is the caller's trim.  remove: takes
- * out a stream without publications, and its channel when nothing else keeps
- * it.  streamed, appended, trimmed, stated, removed: end what is committed, may
- * be done again.
+ * when there is none; NULL: no page is left.  gone: whether nothing behind the
+ * floor is there or what is has expired.  over: whether its offset and epoch
+ * have expired, too, and nobody is interested: for readers it is not there.
+ * bytes: what a publication takes.  trim: frees publications that are gone or
+ * are more than `size`, at most `max`; NGX_AGAIN: more are; NGX_ERROR: damaged
+ * and wiped.  clear: all are gone from now on; what is freed of them is the
+ * caller's trim.  remove: takes out a stream without publications, and its
+ * channel when nothing else keeps it.  unused: the same, for one that never had
+ * any and in which nobody is interested, NGX_DECLINED: it stays.  expired: the
+ * same, for one that is over, with its publications; NGX_AGAIN: more are to be
+ * freed.  streamed, appended, trimmed, removed: end what is committed, may be
+ * done again.
  */
+#define NGX_CENTRIFUGO_STREAM_TRIM  256     /* publications in one section */
+
 ngx_centrifugo_stream_t *ngx_centrifugo_stream_find(ngx_centrifugo_hub_t *hub,
     ngx_uint_t n, ngx_centrifugo_record_t *rec);
 ngx_centrifugo_stream_t *ngx_centrifugo_stream_make(ngx_centrifugo_hub_t *hub,
     ngx_uint_t n, ngx_centrifugo_record_t *rec, ngx_msec_t meta_ttl);
 ngx_uint_t ngx_centrifugo_stream_gone(ngx_centrifugo_stream_t *stream,
     uint64_t now);
+ngx_uint_t ngx_centrifugo_stream_over(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_record_t *rec, ngx_centrifugo_stream_t *stream,
+    uint64_t now);
+ngx_int_t ngx_centrifugo_stream_bytes(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_kept_t *kept, size_t *bytes);
 ngx_int_t ngx_centrifugo_stream_trim(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     ngx_centrifugo_stream_t *stream, ngx_uint_t size, ngx_uint_t max);
-ngx_int_t ngx_centrifugo_stream_clear(ngx_centrifugo_hub_t *hub,
-    ngx_uint_t n, ngx_centrifugo_stream_t *stream);
+void ngx_centrifugo_stream_clear(ngx_centrifugo_stream_t *stream);
 ngx_int_t ngx_centrifugo_stream_remove(ngx_centrifugo_hub_t *hub,
     ngx_uint_t n, ngx_centrifugo_stream_t *stream);
+ngx_int_t ngx_centrifugo_stream_unused(ngx_centrifugo_hub_t *hub,
+    ngx_uint_t n, ngx_centrifugo_record_t *rec);
+ngx_int_t ngx_centrifugo_stream_expired(ngx_centrifugo_hub_t *hub,
+    ngx_uint_t n, ngx_centrifugo_record_t *rec);
 ngx_int_t ngx_centrifugo_stream_streamed(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t n);
 ngx_int_t ngx_centrifugo_stream_appended(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t n);
 ngx_int_t ngx_centrifugo_stream_trimmed(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t n);
-ngx_int_t ngx_centrifugo_stream_stated(ngx_centrifugo_hub_shm_t *shm,
-    ngx_uint_t n);
 ngx_int_t ngx_centrifugo_stream_removed(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t n);
 
 /*
- * The epoch that a stream of that name has or would get; asking makes nothing.
+ * The epoch that a new stream of that name would get, if `stream` (or NULL)
+ * went before; asking makes nothing.
  */
 uint64_t ngx_centrifugo_stream_epoch(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
-    const ngx_str_t *name);
+    const ngx_str_t *name, ngx_centrifugo_stream_t *stream);
+
+
+/*
+ * history.c, within the shard's lock: what ngx_centrifugo_hub_history() does;
+ * `rec` may be NULL.
+ */
+ngx_int_t ngx_centrifugo_history_read(ngx_centrifugo_hub_t *hub,
+    ngx_uint_t n, ngx_centrifugo_record_t *rec, ngx_centrifugo_history_t *h);
 
 
 /*
@@ -707,13 +736,21 @@ ngx_int_t ngx_centrifugo_evict(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     size_t size);
 
 
-/* result.c, within the shard's lock: answers by idempotency key */
+#define NGX_CENTRIFUGO_EVICT_TRIES  8
+
+/*
+ * result.c, within the shard's lock: answers by idempotency key; `channel` is
+ * the hash of its name.  find: NULL: there is none; make: names a new one in
+ * the intent and hangs it on its chain, its position is set by the caller, and
+ * returns as shard_take(); remove: NGX_OK, or NGX_ERROR: damaged and wiped.
+ */
+#define NGX_CENTRIFUGO_RESULT_TTL  300000   /* ms */
+
 ngx_centrifugo_result_t *ngx_centrifugo_result_find(
-    ngx_centrifugo_hub_t *hub, ngx_uint_t n,
-    const ngx_centrifugo_hub_publication_t *pub);
+    ngx_centrifugo_hub_t *hub, ngx_uint_t n, uint64_t channel,
+    const ngx_str_t *key);
 ngx_int_t ngx_centrifugo_result_make(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
-    const ngx_centrifugo_hub_publication_t *pub,
-    ngx_centrifugo_result_t **result);
+    uint64_t channel, const ngx_str_t *key);
 ngx_int_t ngx_centrifugo_result_remove(ngx_centrifugo_hub_t *hub,
     ngx_uint_t n, ngx_centrifugo_result_t *result);
 
