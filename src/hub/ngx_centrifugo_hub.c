@@ -142,7 +142,10 @@ ngx_centrifugo_hub_join(ngx_centrifugo_hub_t *hub, const ngx_str_t *channel,
         ngx_centrifugo_shard_unlock(hub, n);
 
         if (rc == NGX_DECLINED && tries++ < NGX_CENTRIFUGO_EVICT_TRIES
-            && ngx_centrifugo_evict(hub, n) == NGX_OK)
+            && ngx_centrifugo_evict(hub, n, channel->len
+                                            + sizeof(ngx_centrifugo_record_t)
+                                            + sizeof(ngx_centrifugo_stream_t))
+               == NGX_OK)
         {
             continue;
         }

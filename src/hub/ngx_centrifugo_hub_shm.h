@@ -736,8 +736,6 @@ ngx_int_t ngx_centrifugo_evict(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     size_t size);
 
 
-#define NGX_CENTRIFUGO_EVICT_TRIES  8
-
 /*
  * result.c, within the shard's lock: answers by idempotency key; `channel` is
  * the hash of its name.  find: NULL: there is none; make: names a new one in

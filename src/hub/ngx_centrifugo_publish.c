@@ -10,9 +10,7 @@
 #define PUBLISH_TRIM  16                /* old ones that go with a new one */
 #define PUBLISH_LONG  64                /* of so many some go for a new one */
 
-#define KEPT_MAX        /* bytes of a publication in its first item */        \
-    (NGX_CENTRIFUGO_ITEM_MAX - offsetof(ngx_centrifugo_kept_t, bytes))
-#define CHAIN_MAX                                                            \
+#define CHAIN_MAX       /* bytes in one item behind the first */             \
     (NGX_CENTRIFUGO_ITEM_MAX - sizeof(ngx_centrifugo_chain_t))
 
 
@@ -22,9 +20,14 @@ static ngx_int_t publish_keep(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
 static ngx_int_t publish_stream(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     uint64_t hash, const ngx_centrifugo_hub_publication_t *pub,
     ngx_centrifugo_record_t **rec, ngx_centrifugo_stream_t **stream);
+static ngx_uint_t publish_old(ngx_centrifugo_hub_shm_t *shm,
+    const ngx_centrifugo_hub_publication_t *pub,
+    ngx_centrifugo_stream_t *stream);
+static uint64_t publish_version_epoch(ngx_centrifugo_hub_shm_t *shm,
+    const ngx_str_t *epoch);
 static ngx_int_t publish_build(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     uint64_t hash, const ngx_centrifugo_hub_publication_t *pub,
-    ngx_centrifugo_stream_t *stream);
+    ngx_centrifugo_stream_t *stream, ngx_centrifugo_kept_t **kept);
 static ngx_int_t publish_item(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     const ngx_centrifugo_hub_publication_t *pub,
     ngx_centrifugo_stream_t *stream, ngx_centrifugo_kept_t **kept);
@@ -37,11 +40,7 @@ static ngx_int_t publish_append(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
 static ngx_int_t publish_state(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
     const ngx_centrifugo_hub_publication_t *pub,
     ngx_centrifugo_stream_t *stream, ngx_centrifugo_kept_t *kept);
-static ngx_uint_t publish_old(ngx_centrifugo_hub_shm_t *shm,
-    const ngx_centrifugo_hub_publication_t *pub,
-    ngx_centrifugo_stream_t *stream);
-static uint64_t publish_version_epoch(ngx_centrifugo_hub_shm_t *shm,
-    const ngx_str_t *epoch);
+static size_t publish_room(const ngx_centrifugo_hub_publication_t *pub);
 static size_t publish_first(size_t len);
 static void publish_sizes(void);
 
@@ -105,6 +104,7 @@ ngx_centrifugo_hub_publish(ngx_centrifugo_hub_t *hub,
             return rc;
         }
 
+        hub->keeping = 1;
         rc = publish_keep(hub, n, hash, pub, position);
 
         if (ngx_centrifugo_shard_settle(shm, n) != NGX_OK) {
@@ -114,7 +114,7 @@ ngx_centrifugo_hub_publish(ngx_centrifugo_hub_t *hub,
         ngx_centrifugo_shard_unlock(hub, n);
 
         if (rc == NGX_BUSY && tries++ < NGX_CENTRIFUGO_EVICT_TRIES
-            && ngx_centrifugo_evict(hub, n) == NGX_OK)
+            && ngx_centrifugo_evict(hub, n, publish_room(pub)) == NGX_OK)
         {
             continue;
         }
@@ -328,7 +328,8 @@ publish_item(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     first = publish_first(len);
 
     if (first < len) {
-        rc = ngx_centrifugo_chain_build(hub, n, parts, 3, first);
+        rc = ngx_centrifugo_chain_build(hub, n, parts, 3, first,
+                                        NGX_CENTRIFUGO_ITEM_MORE);
 
         if (rc != NGX_OK) {
             return rc;
@@ -521,6 +522,24 @@ publish_state(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
 }
 
 
+/* what it takes when it is the first of its channel, nearly */
+
+static size_t
+publish_room(const ngx_centrifugo_hub_publication_t *pub)
+{
+    size_t  len;
+
+    len = sizeof(ngx_centrifugo_record_t) + pub->channel.len;
+
+    if (pub->size) {
+        len += sizeof(ngx_centrifugo_stream_t) + sizeof(ngx_centrifugo_kept_t)
+               + pub->info.len + pub->tags.len + pub->data.len;
+    }
+
+    return pub->key.len ? len + sizeof(ngx_centrifugo_result_t) : len;
+}
+
+
 /*
  * The bytes that go into the first item, so that what lies beside them in
  * items and pages is little; the last item of the chain has what fills no item.
@@ -557,7 +576,7 @@ publish_sizes(void)
         len = ngx_min(i * FIRST_UNIT, CHAIN_MAX);
         best = (size_t) -1;
 
-        for (class = 0; class < NGX_CENTRIFUGO_CLASSES; class++) {
+        for (class = 0; class < NGX_CENTRIFUGO_SIZES; class++) {
             room = ngx_centrifugo_page_class_size(class)
                    - offsetof(ngx_centrifugo_kept_t, bytes);
             cost = size_cost(ngx_centrifugo_page_class_size(class));
@@ -566,7 +585,7 @@ publish_sizes(void)
                 rest = ngx_centrifugo_page_class(
                              sizeof(ngx_centrifugo_chain_t) + len - room);
 
-                if (rest == NGX_CENTRIFUGO_CLASSES) {
+                if (rest == NGX_CENTRIFUGO_SIZES) {
                     continue;
                 }
 

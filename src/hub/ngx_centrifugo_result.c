@@ -40,7 +40,13 @@ ngx_centrifugo_result_find(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
             continue;
         }
 
-        result = (ngx_centrifugo_result_t *) item;
+        result = ngx_centrifugo_shard_item(shm, ref,
+                                           NGX_CENTRIFUGO_ITEM_RESULT);
+
+        if (result == NULL) {
+            ngx_centrifugo_shard_wipe(hub, n);
+            return NULL;
+        }
 
         if (result->key == second && ngx_current_msec < result->expire) {
             return result;

@@ -265,8 +265,7 @@ ngx_centrifugo_stream_bytes(ngx_centrifugo_hub_shm_t *shm,
     *bytes = ngx_centrifugo_page_class_size(kept->item.class);
 
     for (ref = kept->item.next; ref; ref = chain->item.next) {
-        chain = ngx_centrifugo_shard_item(shm, ref,
-                                          NGX_CENTRIFUGO_ITEM_CHAIN);
+        chain = ngx_centrifugo_shard_item(shm, ref, NGX_CENTRIFUGO_ITEM_MORE);
 
         if (chain == NULL || chain->item.len == 0 || chain->item.len > left) {
             return NGX_ERROR;
