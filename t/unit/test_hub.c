@@ -366,7 +366,8 @@ busy(uint64_t *cell, ngx_uint_t point, ngx_uint_t nth)
             memset(name, 'a' + i % 20, sizeof(name));
             ch.data = (u_char *) name;
             ch.len = 20 + snprintf(name, sizeof(name), "c%lu.",
-                                   (unsigned long) i) + i % 250;
+                                   (unsigned long) i)
+                     + (i % 4 ? 250 : i % 250);
             name[strlen(name)] = '.';
 
             if (k % 2 == 0) {
@@ -558,7 +559,9 @@ points(void)
             ngx_centrifugo_hub_stat(&me, &st);
 
             if (st.channels != 1 || st.channel_bytes != base.channel_bytes
-                || st.resync != 0 || st.pages - st.pages_free > 40)
+                || st.resync != 0
+                || st.pages - st.pages_free
+                   > shm->shards * NGX_CENTRIFUGO_SIZES)
             {
                 printf("point %s turn %lu: %lu channels, %lu bytes, %lu to "
                        "resync, %lu pages\n",
