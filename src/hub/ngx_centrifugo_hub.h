@@ -217,8 +217,9 @@ typedef struct {
     uint64_t     publications;          /* in all of them */
     uint64_t     history_bytes;         /* what these take in the zone */
     uint64_t     results;               /* of idempotency keys */
-    uint64_t     evicted[4];            /* results, histories without and with
-                                           subscribers, streams */
+    uint64_t     item_bytes;            /* of both */
+    uint64_t     evicted[4];            /* results, publications without and
+                                           with subscribers, streams */
     uint64_t     expired[3];            /* results, histories, streams */
     uint64_t     repairs[4];            /* shards, pages, log, control */
     uint64_t     wipes;

@@ -181,7 +181,15 @@ publish_keep(ngx_centrifugo_hub_t *hub, ngx_uint_t n, uint64_t hash,
 
         if (rc == NGX_BUSY && stream->state.top == 0) {
 
-            /* it was made for nothing, unless somebody is subscribed */
+            /*
+             * It was made for nothing, unless somebody is subscribed; what was
+             * taken for the publication hangs where it would go.
+             */
+
+            if (ngx_centrifugo_shard_settle(hub->shm, n) != NGX_OK) {
+                ngx_centrifugo_shard_wipe(hub, n);
+                return NGX_AGAIN;
+            }
 
             (void) ngx_centrifugo_stream_unused(hub, n, rec);
         }
