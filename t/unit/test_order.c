@@ -724,6 +724,14 @@ trouble(void)
 }
 
 
+ngx_centrifugo_channel_options_t *
+ngx_centrifugo_conf_channel(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_str_t *channel)
+{
+    return NULL;
+}
+
+
 /* lists of channels */
 
 static void
