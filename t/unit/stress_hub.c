@@ -712,7 +712,7 @@ churn(worker_t *w, ngx_uint_t c)
 
     if (w->id[c] == 0) {
 
-        if (ngx_centrifugo_hub_join(&w->hub, &name, &join, NULL, NULL) != NGX_OK) {
+        if (unit_join(&w->hub, &name, &join) != NGX_OK) {
             fail("a join failed");
         }
 

@@ -125,7 +125,7 @@ join(ngx_centrifugo_hub_t *hub, const char *channel)
 
     ch = S(channel);
 
-    return ngx_centrifugo_hub_join(hub, &ch, &j, NULL, NULL);
+    return unit_join(hub, &ch, &j);
 }
 
 
@@ -558,7 +558,7 @@ begin(ngx_centrifugo_hub_t *me)
 
     for (i = 0; i < CHANNELS; i++) {
         ch = S(names[i]);
-        CHECK(ngx_centrifugo_hub_join(me, &ch, &j, NULL, NULL) == NGX_OK);
+        CHECK(unit_join(me, &ch, &j) == NGX_OK);
         marks.id[i] = j.channel;
     }
 }
