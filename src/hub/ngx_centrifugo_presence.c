@@ -220,7 +220,8 @@ presence_build(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
 
     first = ngx_min(presence->info.len, NGX_CENTRIFUGO_ENTRANT_INFO);
 
-    rc = ngx_centrifugo_chain_build(hub, n, &presence->info, 1, first);
+    rc = ngx_centrifugo_chain_build(hub, n, &presence->info, 1, first,
+                                    NGX_CENTRIFUGO_ITEM_CHAIN);
 
     if (rc != NGX_OK) {
         return rc;

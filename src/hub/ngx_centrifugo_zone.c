@@ -77,6 +77,9 @@ ngx_centrifugo_hub_format(void *mem, size_t size, size_t log, size_t control,
         if (ngx_centrifugo_lock_init(&hub_shard(shm, i)->lock) != NGX_OK) {
             return NULL;
         }
+
+        hub_shard(shm, i)->due_tick = (uint32_t) (ngx_current_msec
+                                                  / NGX_CENTRIFUGO_DUE_TICK);
     }
 
     shm->struct_size = sizeof(ngx_centrifugo_hub_shm_t);

@@ -1,0 +1,612 @@
+/*
+ * Publishing: into the log for those who are subscribed, and in the same
+ * section into the channel's stream, with the answer that an idempotency key
+ * gets.  Whether it is in the log decides what a repair makes of what is kept.
+ */
+
+#include "ngx_centrifugo_hub_shm.h"
+
+
+#define PUBLISH_TRIM  16                /* old ones that go with a new one */
+#define PUBLISH_LONG  64                /* of so many some go for a new one */
+
+#define CHAIN_MAX       /* bytes in one item behind the first */             \
+    (NGX_CENTRIFUGO_ITEM_MAX - sizeof(ngx_centrifugo_chain_t))
+
+
+static ngx_int_t publish_keep(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    uint64_t hash, const ngx_centrifugo_hub_publication_t *pub,
+    ngx_centrifugo_position_t *position);
+static ngx_int_t publish_stream(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    uint64_t hash, const ngx_centrifugo_hub_publication_t *pub,
+    ngx_centrifugo_record_t **rec, ngx_centrifugo_stream_t **stream);
+static ngx_uint_t publish_old(ngx_centrifugo_hub_shm_t *shm,
+    const ngx_centrifugo_hub_publication_t *pub,
+    ngx_centrifugo_stream_t *stream);
+static uint64_t publish_version_epoch(ngx_centrifugo_hub_shm_t *shm,
+    const ngx_str_t *epoch);
+static ngx_int_t publish_build(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    uint64_t hash, const ngx_centrifugo_hub_publication_t *pub,
+    ngx_centrifugo_stream_t *stream, ngx_centrifugo_kept_t **kept);
+static ngx_int_t publish_item(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    const ngx_centrifugo_hub_publication_t *pub,
+    ngx_centrifugo_stream_t *stream, ngx_centrifugo_kept_t **kept);
+static ngx_int_t publish_own(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    ngx_centrifugo_stream_t *stream, ngx_uint_t size);
+static ngx_int_t publish_append(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    const ngx_centrifugo_hub_publication_t *pub, ngx_centrifugo_record_t *rec,
+    ngx_centrifugo_stream_t *stream, ngx_centrifugo_kept_t *kept,
+    ngx_centrifugo_position_t *position);
+static ngx_int_t publish_state(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
+    const ngx_centrifugo_hub_publication_t *pub,
+    ngx_centrifugo_stream_t *stream, ngx_centrifugo_kept_t *kept);
+static size_t publish_room(const ngx_centrifugo_hub_publication_t *pub);
+static size_t publish_first(size_t len);
+static void publish_sizes(void);
+
+
+/* the class of the first item, by units of what does not fill a chain's item */
+
+#define FIRST_UNIT  16
+#define FIRST_SIZES (CHAIN_MAX / FIRST_UNIT + 2)
+
+static u_char  first_class[FIRST_SIZES];
+
+
+ngx_int_t
+ngx_centrifugo_hub_publish(ngx_centrifugo_hub_t *hub,
+    const ngx_centrifugo_hub_publication_t *pub,
+    ngx_centrifugo_position_t *position)
+{
+    uint64_t                   hash;
+    ngx_int_t                  rc;
+    ngx_uint_t                 n, tries;
+    ngx_centrifugo_record_t   *rec;
+    ngx_centrifugo_hub_shm_t  *shm;
+
+    shm = hub->shm;
+    tries = 0;
+
+    ngx_memzero(position, sizeof(ngx_centrifugo_position_t));
+
+    if (pub->info.len + pub->tags.len + pub->data.len
+        > ngx_centrifugo_hub_publication_max(shm->log.size))
+    {
+        return NGX_ERROR;
+    }
+
+    if (pub->channel.len > NGX_CENTRIFUGO_NAME_MAX) {
+
+        /* nobody can join it; after a wipe its name would go into the log */
+
+        return NGX_DECLINED;
+    }
+
+    hash = ngx_centrifugo_hash(shm->seed, pub->channel.data,
+                               pub->channel.len);
+    n = hub_shard_of(shm, hash);
+
+    for ( ;; ) {
+
+        if (ngx_centrifugo_shard_lock(hub, n) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        if (pub->size == 0 && pub->key.len == 0) {
+            rec = ngx_centrifugo_shard_find(hub, n, hash, &pub->channel);
+
+            rc = ngx_centrifugo_log_append(hub, n, rec,
+                                           NGX_CENTRIFUGO_ENTRY_PUBLICATION,
+                                           pub, NULL);
+
+            ngx_centrifugo_shard_unlock(hub, n);
+
+            return rc;
+        }
+
+        hub->keeping = 1;
+        rc = publish_keep(hub, n, hash, pub, position);
+
+        if (ngx_centrifugo_shard_settle(shm, n) != NGX_OK) {
+            ngx_centrifugo_shard_wipe(hub, n);
+        }
+
+        ngx_centrifugo_shard_unlock(hub, n);
+
+        if (rc == NGX_BUSY && tries++ < NGX_CENTRIFUGO_EVICT_TRIES
+            && ngx_centrifugo_evict(hub, n, publish_room(pub)) == NGX_OK)
+        {
+            continue;
+        }
+
+        if (rc != NGX_AGAIN) {
+            return rc;
+        }
+    }
+}
+
+
+/*
+ * NGX_AGAIN: to be called again, in a section of its own; NGX_BUSY: no page is
+ * left.  What it leaves on the intent's chain is freed by the caller.
+ */
+
+static ngx_int_t
+publish_keep(ngx_centrifugo_hub_t *hub, ngx_uint_t n, uint64_t hash,
+    const ngx_centrifugo_hub_publication_t *pub,
+    ngx_centrifugo_position_t *position)
+{
+    ngx_int_t                 rc;
+    ngx_centrifugo_kept_t    *kept;
+    ngx_centrifugo_record_t  *rec;
+    ngx_centrifugo_result_t  *result;
+    ngx_centrifugo_stream_t  *stream;
+
+    kept = NULL;
+    stream = NULL;
+
+    if (pub->key.len) {
+        result = ngx_centrifugo_result_find(hub, n, hash, &pub->key);
+
+        if (result != NULL) {
+            *position = result->position;
+            return NGX_DONE;
+        }
+    }
+
+    rec = ngx_centrifugo_shard_find(hub, n, hash, &pub->channel);
+
+    if (pub->size) {
+        rc = publish_stream(hub, n, hash, pub, &rec, &stream);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        if (publish_old(hub->shm, pub, stream)) {
+            position->offset = stream->state.top;
+            position->epoch = stream->epoch;
+            return NGX_DONE;
+        }
+    }
+
+    rc = publish_build(hub, n, hash, pub, stream, &kept);
+
+    if (rc == NGX_BUSY && stream) {
+        rc = publish_own(hub, n, stream, pub->size);
+
+        if (rc == NGX_OK) {
+            rc = publish_build(hub, n, hash, pub, stream, &kept);
+        }
+
+        if (rc == NGX_BUSY && stream->state.top == 0) {
+
+            /*
+             * It was made for nothing, unless somebody is subscribed; what was
+             * taken for the publication hangs where it would go.
+             */
+
+            if (ngx_centrifugo_shard_settle(hub->shm, n) != NGX_OK) {
+                ngx_centrifugo_shard_wipe(hub, n);
+                return NGX_AGAIN;
+            }
+
+            (void) ngx_centrifugo_stream_unused(hub, n, rec);
+        }
+    }
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    return publish_append(hub, n, pub, rec, stream, kept, position);
+}
+
+
+/* the channel and its stream; both are made if need be */
+
+static ngx_int_t
+publish_stream(ngx_centrifugo_hub_t *hub, ngx_uint_t n, uint64_t hash,
+    const ngx_centrifugo_hub_publication_t *pub,
+    ngx_centrifugo_record_t **rec, ngx_centrifugo_stream_t **stream)
+{
+    uint32_t                 generation;
+    ngx_int_t                rc;
+    ngx_centrifugo_shard_t  *shard;
+
+    shard = hub_shard(hub->shm, n);
+    generation = shard->generation;
+
+    if (*rec != NULL) {
+        rc = ngx_centrifugo_stream_expired(hub, n, *rec);
+
+        if (rc == NGX_OK) {
+
+            /* the channel went with it */
+
+            *rec = NULL;
+
+        } else if (rc != NGX_DECLINED) {
+            return NGX_AGAIN;
+        }
+    }
+
+    if (*rec == NULL) {
+        *rec = ngx_centrifugo_shard_create(hub, n, hash, &pub->channel, 0);
+    }
+
+    if (*rec != NULL && shard->generation == generation) {
+        *stream = ngx_centrifugo_stream_make(hub, n, *rec, pub->meta_ttl);
+
+        if (*stream != NULL) {
+            return NGX_OK;
+        }
+    }
+
+    return (shard->generation == generation) ? NGX_BUSY : NGX_AGAIN;
+}
+
+
+/* whether it has a version that is not newer than that of the stream */
+
+static ngx_uint_t
+publish_old(ngx_centrifugo_hub_shm_t *shm,
+    const ngx_centrifugo_hub_publication_t *pub,
+    ngx_centrifugo_stream_t *stream)
+{
+    return pub->version && stream->state.version >= pub->version
+           && (pub->version_epoch.len == 0
+               || publish_version_epoch(shm, &pub->version_epoch)
+                  == stream->state.version_epoch);
+}
+
+
+static uint64_t
+publish_version_epoch(ngx_centrifugo_hub_shm_t *shm, const ngx_str_t *epoch)
+{
+    uint64_t  hash;
+
+    if (epoch->len == 0) {
+        return 0;
+    }
+
+    hash = ngx_centrifugo_hash(shm->seed, epoch->data, epoch->len);
+
+    return hash ? hash : 1;
+}
+
+
+/* hangs what is to be linked on the intent's chain */
+
+static ngx_int_t
+publish_build(ngx_centrifugo_hub_t *hub, ngx_uint_t n, uint64_t hash,
+    const ngx_centrifugo_hub_publication_t *pub,
+    ngx_centrifugo_stream_t *stream, ngx_centrifugo_kept_t **kept)
+{
+    ngx_int_t                 rc;
+    ngx_centrifugo_intent_t  *intent;
+
+    intent = &hub_shard(hub->shm, n)->intent;
+    rc = NGX_OK;
+
+    intent->stream = 0;
+    intent->result = 0;
+
+    if (stream != NULL) {
+        rc = publish_item(hub, n, pub, stream, kept);
+    }
+
+    if (rc == NGX_OK && pub->key.len) {
+        rc = ngx_centrifugo_result_make(hub, n, hash, &pub->key);
+    }
+
+    switch (rc) {
+
+    case NGX_OK:
+        return NGX_OK;
+
+    case NGX_DECLINED:
+        return NGX_BUSY;
+
+    default:
+        return NGX_AGAIN;
+    }
+}
+
+
+static ngx_int_t
+publish_item(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    const ngx_centrifugo_hub_publication_t *pub,
+    ngx_centrifugo_stream_t *stream, ngx_centrifugo_kept_t **kept)
+{
+    size_t                     len, first;
+    ngx_int_t                  rc;
+    ngx_str_t                  parts[3];
+    ngx_centrifugo_kept_t     *k;
+    ngx_centrifugo_item_t     *item;
+    ngx_centrifugo_hub_shm_t  *shm;
+
+    shm = hub->shm;
+
+    parts[0] = pub->info;
+    parts[1] = pub->tags;
+    parts[2] = pub->data;
+
+    len = pub->info.len + pub->tags.len + pub->data.len;
+    first = publish_first(len);
+
+    if (first < len) {
+        rc = ngx_centrifugo_chain_build(hub, n, parts, 3, first,
+                                        NGX_CENTRIFUGO_ITEM_MORE);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    rc = ngx_centrifugo_shard_take(hub, n,
+                              offsetof(ngx_centrifugo_kept_t, bytes) + first,
+                              NGX_CENTRIFUGO_ITEM_PUBLICATION, &item);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    k = (ngx_centrifugo_kept_t *) item;
+
+    item->len = (uint16_t) first;
+    item->hash = (uint32_t) pub->flags;
+    k->newer = 0;
+    k->older = stream->state.newest;
+    k->stream = hub_ref(shm, stream);
+    k->offset = stream->state.top + 1;
+    k->info_len = (uint32_t) pub->info.len;
+    k->tags_len = (uint32_t) pub->tags.len;
+    k->data_len = (uint32_t) pub->data.len;
+    ngx_centrifugo_chain_gather(k->bytes, parts, 3, 0, first);
+
+    ngx_centrifugo_chain_push(shm, n, item);
+
+    hub_shard(shm, n)->intent.stream = k->stream;
+    *kept = k;
+
+    return NGX_OK;
+}
+
+
+/*
+ * No page is left: of a list that is full, or long, the oldest go.
+ */
+
+static ngx_int_t
+publish_own(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    ngx_centrifugo_stream_t *stream, ngx_uint_t size)
+{
+    ngx_int_t   rc;
+    ngx_uint_t  count;
+
+    count = stream->state.count;
+
+    if (count < size && count < PUBLISH_LONG) {
+        return NGX_BUSY;
+    }
+
+    /* what was taken for the new one is in the way */
+
+    if (ngx_centrifugo_shard_settle(hub->shm, n) != NGX_OK) {
+        ngx_centrifugo_shard_wipe(hub, n);
+        return NGX_AGAIN;
+    }
+
+    rc = ngx_centrifugo_stream_trim(hub, n, stream,
+                                    count - ngx_min(count, PUBLISH_TRIM),
+                                    PUBLISH_TRIM);
+
+    return (rc == NGX_ERROR) ? NGX_AGAIN : NGX_OK;
+}
+
+
+static ngx_int_t
+publish_append(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    const ngx_centrifugo_hub_publication_t *pub, ngx_centrifugo_record_t *rec,
+    ngx_centrifugo_stream_t *stream, ngx_centrifugo_kept_t *kept,
+    ngx_centrifugo_position_t *position)
+{
+    ngx_int_t                  rc;
+    ngx_centrifugo_intent_t   *intent;
+    ngx_centrifugo_result_t   *result;
+    ngx_centrifugo_hub_shm_t  *shm;
+
+    shm = hub->shm;
+    intent = &hub_shard(shm, n)->intent;
+
+    intent->counts = hub_shard(shm, n)->counts;
+
+    if (stream != NULL) {
+
+        if (publish_state(shm, n, pub, stream, kept) != NGX_OK) {
+            ngx_centrifugo_shard_wipe(hub, n);
+            return NGX_AGAIN;
+        }
+
+        position->offset = kept->offset;
+        position->epoch = stream->epoch;
+        intent->item = hub_ref(shm, kept);
+
+    } else {
+        intent->item = intent->result;
+    }
+
+    if (intent->result) {
+        result = hub_at(shm, (uint64_t) intent->result * 16);
+        result->position = *position;
+        intent->counts.records++;
+        intent->counts.results++;
+    }
+
+    intent->logged = 0;
+    NGX_CENTRIFUGO_POINT(APPEND_FILLED);
+    intent_store(&intent->state, NGX_CENTRIFUGO_INTENT_APPEND);
+    NGX_CENTRIFUGO_POINT(APPEND_BEGUN);
+
+    rc = ngx_centrifugo_log_append(hub, n, rec,
+                                   NGX_CENTRIFUGO_ENTRY_PUBLICATION, pub,
+                                   position);
+    if (rc == NGX_ERROR) {
+        intent_store(&intent->state, NGX_CENTRIFUGO_INTENT_NONE);
+        return NGX_ERROR;
+    }
+
+    intent_store(&intent->logged, 1);
+    NGX_CENTRIFUGO_POINT(APPEND_LOGGED);
+
+    if (ngx_centrifugo_stream_appended(shm, n) != NGX_OK) {
+        ngx_centrifugo_shard_wipe(hub, n);
+        return NGX_ERROR;
+    }
+
+    if (stream == NULL) {
+        return rc;
+    }
+
+    /* the rest is for those that come after it */
+
+    (void) ngx_centrifugo_stream_trim(hub, n, stream, (ngx_uint_t) -1,
+                                      PUBLISH_TRIM);
+
+    return NGX_OK;
+}
+
+
+/* what the stream is with it */
+
+static ngx_int_t
+publish_state(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
+    const ngx_centrifugo_hub_publication_t *pub,
+    ngx_centrifugo_stream_t *stream, ngx_centrifugo_kept_t *kept)
+{
+    size_t                          bytes;
+    uint64_t                        now;
+    ngx_centrifugo_intent_t        *intent;
+    ngx_centrifugo_stream_state_t  *state;
+
+    intent = &hub_shard(shm, n)->intent;
+    state = &intent->stream_state;
+    now = ngx_current_msec;
+
+    if (ngx_centrifugo_stream_bytes(shm, kept, &bytes) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    *state = stream->state;
+
+    if (now >= state->expire) {
+        state->floor = state->top;
+    }
+
+    state->top = kept->offset;
+
+    if (state->top > pub->size && state->floor < state->top - pub->size) {
+        state->floor = state->top - pub->size;
+    }
+
+    state->version = pub->version;
+    state->version_epoch = pub->version
+                           ? publish_version_epoch(shm, &pub->version_epoch)
+                           : 0;
+    state->expire = now + pub->ttl;
+    state->meta_expire = now + pub->meta_ttl;
+    state->written = now;
+    state->bytes += bytes;
+    state->newest = hub_ref(shm, kept);
+
+    if (state->count++ == 0) {
+        state->oldest = state->newest;
+    }
+
+    intent->counts.publications++;
+    intent->counts.history += bytes;
+
+    return NGX_OK;
+}
+
+
+/* what it takes when it is the first of its channel, nearly */
+
+static size_t
+publish_room(const ngx_centrifugo_hub_publication_t *pub)
+{
+    size_t  len;
+
+    len = sizeof(ngx_centrifugo_record_t) + pub->channel.len;
+
+    if (pub->size) {
+        len += sizeof(ngx_centrifugo_stream_t) + sizeof(ngx_centrifugo_kept_t)
+               + pub->info.len + pub->tags.len + pub->data.len;
+    }
+
+    return pub->key.len ? len + sizeof(ngx_centrifugo_result_t) : len;
+}
+
+
+/*
+ * The bytes that go into the first item, so that what lies beside them in
+ * items and pages is little; the last item of the chain has what fills no item.
+ */
+
+static size_t
+publish_first(size_t len)
+{
+    size_t  rest;
+
+    if (first_class[1] == 0) {
+        publish_sizes();
+    }
+
+    rest = len ? (len - 1) % CHAIN_MAX + 1 : 0;
+
+    return ngx_min(rest, ngx_centrifugo_page_class_size(
+                             first_class[(rest + FIRST_UNIT - 1) / FIRST_UNIT])
+                         - offsetof(ngx_centrifugo_kept_t, bytes));
+}
+
+
+#define size_cost(size)  /* of an item, with its part of the page's rest */   \
+    (NGX_CENTRIFUGO_PAGE                                                     \
+     / ((NGX_CENTRIFUGO_PAGE - sizeof(ngx_centrifugo_page_t)) / (size)))
+
+static void
+publish_sizes(void)
+{
+    size_t      len, room, cost, best;
+    ngx_uint_t  i, class, rest;
+
+    for (i = 0; i < FIRST_SIZES; i++) {
+        len = ngx_min(i * FIRST_UNIT, CHAIN_MAX);
+        best = (size_t) -1;
+
+        for (class = 0; class < NGX_CENTRIFUGO_SIZES; class++) {
+            room = ngx_centrifugo_page_class_size(class)
+                   - offsetof(ngx_centrifugo_kept_t, bytes);
+            cost = size_cost(ngx_centrifugo_page_class_size(class));
+
+            if (room < len) {
+                rest = ngx_centrifugo_page_class(
+                             sizeof(ngx_centrifugo_chain_t) + len - room);
+
+                if (rest == NGX_CENTRIFUGO_SIZES) {
+                    continue;
+                }
+
+                /* a second item is work, too */
+
+                cost += size_cost(ngx_centrifugo_page_class_size(rest))
+                        + FIRST_UNIT;
+            }
+
+            if (cost < best) {
+                best = cost;
+                first_class[i] = (u_char) class;
+            }
+        }
+    }
+}
