@@ -547,17 +547,22 @@ connect_nobody(ngx_centrifugo_client_t *client, const ngx_str_t *channel,
 static ngx_centrifugo_grant_t *
 connect_find(connecting_t *cn, const ngx_str_t *channel)
 {
-    ngx_str_t        key;
-    ngx_str_node_t  *node;
+    ngx_str_t          key;
+    ngx_str_node_t    *node;
+    connecting_sub_t  *cs;
 
     key = *channel;
 
     node = ngx_str_rbtree_lookup(&cn->tree, &key,
                                  ngx_crc32_long(key.data, key.len));
 
-    return node ? &ngx_rbtree_data(&node->node, connecting_sub_t,
-                                   node.node)->grant
-                : NULL;
+    if (node == NULL) {
+        return NULL;
+    }
+
+    cs = ngx_rbtree_data(&node->node, connecting_sub_t, node.node);
+
+    return &cs->grant;
 }
 
 

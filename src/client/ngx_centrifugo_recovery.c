@@ -43,7 +43,7 @@ ngx_centrifugo_recovery_result(ngx_centrifugo_subscribing_t *op,
 
     result->was_recovering = grant->recover;
     result->delta = sub->delta;
-    result->id = sub->compact ? sub->channel->feed->id : 0;
+    result->id = sub->compact ? ngx_centrifugo_feed_id(sub->channel) : 0;
 
     if (!sub->positioned) {
         return NGX_OK;

@@ -134,6 +134,13 @@ ngx_centrifugo_subscription_create(ngx_centrifugo_client_t *client,
     sub->push = grant->push;
     sub->serial = ++subscription_serial;
 
+    if (sub->positioned && sub->channel->feed->positioned == 0) {
+
+        /* others that have the feed follow no stream */
+
+        sub->channel->feed->position = result->position;
+    }
+
     subscription_feed(sub, 1);
 
     ngx_queue_insert_tail(&result->channel->subscriptions, &sub->in_channel);
