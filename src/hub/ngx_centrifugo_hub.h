@@ -262,6 +262,7 @@ typedef enum {
 
 typedef struct {
     uint32_t     page;                  /* + 1, 0: none */
+    uint32_t     class;
     uint64_t     written;
 } ngx_centrifugo_page_seen_t;
 
@@ -283,6 +284,8 @@ struct ngx_centrifugo_hub_s {
 
     /* of this section, cleared at its end */
     unsigned                    keeping:1;  /* takes what a history needs */
+    unsigned                    subscribed:1;   /* of a channel that has
+                                                   subscribers */
     unsigned                    evicted:1;  /* has made room for it */
 
     /* wiped shards in which this worker has to put back its channels */

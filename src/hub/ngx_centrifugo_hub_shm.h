@@ -16,8 +16,8 @@
 #define NGX_CENTRIFUGO_HUB_VERSION   5
 
 #define NGX_CENTRIFUGO_SIZES         16     /* of items */
-#define NGX_CENTRIFUGO_CLASSES       (2 * NGX_CENTRIFUGO_SIZES)
-                                            /* the second half: of history */
+#define NGX_CENTRIFUGO_CLASSES       (3 * NGX_CENTRIFUGO_SIZES)
+                                            /* all sizes of each kind */
 #define NGX_CENTRIFUGO_SPARE         16     /* the part of the pages, one in so
                                                many, that is not for history */
 #define NGX_CENTRIFUGO_RING_UNIT     64     /* sizes of entries and pads */
@@ -85,7 +85,14 @@ typedef uint32_t  ngx_centrifugo_ref_t;
 #define NGX_CENTRIFUGO_ITEM_MORE     8      /* a chain's, of a publication,
                                                which `hash` says */
 
-/* what an eviction may take at any time; its pages hold nothing else */
+/* the kinds of pages; the last two hold what an eviction may take at any time,
+   the last what had subscribers when it was written */
+#define NGX_CENTRIFUGO_KIND_RECORDS     0
+#define NGX_CENTRIFUGO_KIND_HISTORY     1
+#define NGX_CENTRIFUGO_KIND_SUBSCRIBED  2
+
+#define ngx_centrifugo_kind(class)  ((class) / NGX_CENTRIFUGO_SIZES)
+
 #define ngx_centrifugo_history_item(type)                                    \
     ((type) == NGX_CENTRIFUGO_ITEM_RESULT                                    \
      || (type) == NGX_CENTRIFUGO_ITEM_PUBLICATION                            \
@@ -463,8 +470,8 @@ ngx_uint_t ngx_centrifugo_page_holds(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t shard, ngx_centrifugo_ref_t ref);
 
 /*
- * The class for items of `size` bytes, that of history is further on by
- * NGX_CENTRIFUGO_SIZES; NGX_CENTRIFUGO_SIZES: too large.
+ * The class for items of `size` bytes, that of another kind is further on by
+ * NGX_CENTRIFUGO_SIZES for each; NGX_CENTRIFUGO_SIZES: too large.
  */
 ngx_uint_t ngx_centrifugo_page_class(size_t size);
 size_t ngx_centrifugo_page_class_size(ngx_uint_t class);
@@ -495,7 +502,7 @@ ngx_int_t ngx_centrifugo_page_trim(ngx_centrifugo_hub_shm_t *shm,
 ngx_uint_t ngx_centrifugo_page_owner(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t page);
 ngx_uint_t ngx_centrifugo_page_seen(ngx_centrifugo_hub_shm_t *shm,
-    ngx_uint_t page, uint64_t *written);
+    ngx_uint_t page, ngx_centrifugo_page_seen_t *seen);
 ngx_centrifugo_item_t *ngx_centrifugo_page_nth(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t shard, ngx_uint_t page, ngx_uint_t nth);
 

@@ -8,7 +8,6 @@
 
 
 #define PUBLISH_TRIM  16                /* old ones that go with a new one */
-#define PUBLISH_LONG  64                /* of so many some go for a new one */
 
 #define CHAIN_MAX       /* bytes in one item behind the first */             \
     (NGX_CENTRIFUGO_ITEM_MAX - sizeof(ngx_centrifugo_chain_t))
@@ -169,6 +168,9 @@ publish_keep(ngx_centrifugo_hub_t *hub, ngx_uint_t n, uint64_t hash,
             return NGX_DONE;
         }
     }
+
+    hub->subscribed = (rec != NULL
+                       && !ngx_centrifugo_shard_idle(hub->shm, rec));
 
     rc = publish_build(hub, n, hash, pub, stream, &kept);
 
@@ -373,20 +375,15 @@ publish_item(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
 }
 
 
-/*
- * No page is left: of a list that is full, or long, the oldest go.
- */
+/* No page is left: of a list that is full the oldest goes before, not after. */
 
 static ngx_int_t
 publish_own(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     ngx_centrifugo_stream_t *stream, ngx_uint_t size)
 {
-    ngx_int_t   rc;
-    ngx_uint_t  count;
+    ngx_int_t  rc;
 
-    count = stream->state.count;
-
-    if (count < size && count < PUBLISH_LONG) {
+    if (stream->state.count < size) {
         return NGX_BUSY;
     }
 
@@ -397,9 +394,7 @@ publish_own(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
         return NGX_AGAIN;
     }
 
-    rc = ngx_centrifugo_stream_trim(hub, n, stream,
-                                    count - ngx_min(count, PUBLISH_TRIM),
-                                    PUBLISH_TRIM);
+    rc = ngx_centrifugo_stream_trim(hub, n, stream, size - 1, PUBLISH_TRIM);
 
     return (rc == NGX_ERROR) ? NGX_AGAIN : NGX_OK;
 }

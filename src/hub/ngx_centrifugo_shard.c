@@ -58,6 +58,7 @@ void
 ngx_centrifugo_shard_unlock(ngx_centrifugo_hub_t *hub, ngx_uint_t n)
 {
     hub->keeping = 0;
+    hub->subscribed = 0;
     hub->evicted = 0;
     ngx_centrifugo_lock_release(&hub_shard(hub->shm, n)->lock);
 }
@@ -325,7 +326,9 @@ ngx_centrifugo_shard_take(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     }
 
     if (ngx_centrifugo_history_item(type)) {
-        class += NGX_CENTRIFUGO_SIZES;
+        class += NGX_CENTRIFUGO_SIZES
+                 * (hub->subscribed ? NGX_CENTRIFUGO_KIND_SUBSCRIBED
+                                    : NGX_CENTRIFUGO_KIND_HISTORY);
     }
 
     /* the last pages are not for history, unless it has made room itself */
