@@ -14,6 +14,7 @@
 #define EVICT_ROUNDS      8         /* sections, and one more for each page */
 #define EVICT_SAMPLE      32        /* pages that are compared for each */
 #define EVICT_LOOK        256       /* and pages passed over for these */
+#define EVICT_FIND        16        /* times as many if there is none */
 #define EVICT_SUBSCRIBED  4         /* so many times as old goes what has
                                        subscribers */
 #define EVICT_SHARE       4         /* history keeps this part of the memory
@@ -55,6 +56,8 @@ typedef struct {
 
 
 static ngx_int_t evict_shed(ngx_centrifugo_hub_t *hub, ngx_uint_t n);
+static void evict_exist(ngx_centrifugo_hub_shm_t *shm, uint64_t *history,
+    uint64_t *streams);
 static ngx_uint_t evict_poor(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n);
 static void evict_history(ngx_centrifugo_hub_t *hub, evict_t *evict);
 static void evict_streams(ngx_centrifugo_hub_t *hub, evict_t *evict,
@@ -85,8 +88,8 @@ ngx_int_t
 ngx_centrifugo_evict(ngx_centrifugo_hub_t *hub, ngx_uint_t n, size_t size)
 {
     evict_t                    evict;
-    uint64_t                   left;
-    ngx_uint_t                 pages, records, poor;
+    uint64_t                   left, history, streams;
+    ngx_uint_t                 pages;
     ngx_centrifugo_hub_shm_t  *shm;
 
     shm = hub->shm;
@@ -114,19 +117,19 @@ ngx_centrifugo_evict(ngx_centrifugo_hub_t *hub, ngx_uint_t n, size_t size)
         return NGX_DECLINED;
     }
 
-    records = (ngx_centrifugo_kind(evict.class)
-               == NGX_CENTRIFUGO_KIND_RECORDS);
-    poor = evict_poor(shm, n);
+    evict_exist(shm, &history, &streams);
 
-    if (records && poor) {
+    if (ngx_centrifugo_kind(evict.class) == NGX_CENTRIFUGO_KIND_RECORDS
+        && streams && evict_poor(shm, n))
+    {
         evict_streams(hub, &evict, 1);
     }
 
-    if (!evict_enough(shm, &evict)) {
+    if (history && !evict_enough(shm, &evict)) {
         evict_history(hub, &evict);
     }
 
-    if (evict.items == 0 && evict_left(shm) <= left) {
+    if (evict.items == 0 && evict_left(shm) <= left && streams) {
         evict_streams(hub, &evict, 0);
     }
 
@@ -156,6 +159,28 @@ evict_shed(ngx_centrifugo_hub_t *hub, ngx_uint_t n)
     ngx_centrifugo_shard_unlock(hub, n);
 
     return NGX_OK;
+}
+
+
+/* how much there is that may go; streams also if they may not */
+
+static void
+evict_exist(ngx_centrifugo_hub_shm_t *shm, uint64_t *history,
+    uint64_t *streams)
+{
+    ngx_uint_t                i;
+    ngx_centrifugo_counts_t  *counts;
+
+    *history = 0;
+    *streams = 0;
+
+    for (i = 0; i < shm->shards; i++) {
+        counts = &hub_shard(shm, i)->counts;
+
+        *history += __atomic_load_n(&counts->publications, __ATOMIC_RELAXED)
+                    + __atomic_load_n(&counts->results, __ATOMIC_RELAXED);
+        *streams += __atomic_load_n(&counts->streams, __ATOMIC_RELAXED);
+    }
 }
 
 
@@ -205,7 +230,7 @@ evict_history(ngx_centrifugo_hub_t *hub, evict_t *evict)
             evict_sample(hub, &kind, hub->old);
 
             if (evict_oldest(hub->shm, &kind, hub->old, &page) != NGX_OK) {
-                return;
+                continue;
             }
         }
 
@@ -271,7 +296,7 @@ evict_sample(ngx_centrifugo_hub_t *hub, const evict_kind_t *kind,
 
     for (i = 0; i < shm->pages && n < EVICT_SAMPLE; i++) {
 
-        if (i >= most && n) {
+        if (i >= most * (n ? 1 : EVICT_FIND)) {
             break;
         }
 
