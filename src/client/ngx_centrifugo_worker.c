@@ -452,6 +452,7 @@ worker_tick_handler(ngx_event_t *ev)
         for (i = 0; i < worker.mcf->hubs.nelts; i++) {
             (void) ngx_centrifugo_hub_resync_check(&hcf[i]->hub);
             ngx_centrifugo_request_tick(hcf[i]);
+            ngx_centrifugo_broker_tick(hcf[i]);
         }
 
         if ((ngx_exiting || ngx_terminate)

@@ -492,12 +492,15 @@ void ngx_centrifugo_hub_tally_slots(ngx_centrifugo_hub_t *hub,
 ngx_int_t ngx_centrifugo_hub_read(ngx_centrifugo_hub_t *hub,
     ngx_centrifugo_entry_t *entry);
 
+/* 1 when there may be entries that this worker has not read yet. */
+ngx_uint_t ngx_centrifugo_hub_unread(ngx_centrifugo_hub_t *hub);
+
 /*
  * Resync after a wipe.  check: the shards (a bit each) in which this worker
  * has to put its channels back.  begin: starts a walk over them; returns a
  * channel id that is larger than any this worker has by now.  The walk may
  * go on when ready() says 1: the log is read so far that no entry with an
- * old id is left.  rejoin: for each local channel; NGX_OK: *id is its id;
+ * old id is left.  rejoin: for each local channel; NGX_OK: as of join;
  * NGX_DECLINED: it is in none of the shards; NGX_ERROR: no room, the walk
  * has to be begun again later.  After NGX_OK the
  * caller puts back the channel's presence entries.  tally: the same for each
@@ -508,7 +511,7 @@ uint64_t ngx_centrifugo_hub_resync_check(ngx_centrifugo_hub_t *hub);
 uint64_t ngx_centrifugo_hub_resync_begin(ngx_centrifugo_hub_t *hub);
 ngx_uint_t ngx_centrifugo_hub_resync_ready(ngx_centrifugo_hub_t *hub);
 ngx_int_t ngx_centrifugo_hub_resync_rejoin(ngx_centrifugo_hub_t *hub,
-    const ngx_str_t *channel, uint64_t *id);
+    const ngx_str_t *channel, ngx_centrifugo_join_t *join);
 ngx_int_t ngx_centrifugo_hub_resync_tally(ngx_centrifugo_hub_t *hub,
     ngx_centrifugo_tally_e kind, const ngx_str_t *key, uint32_t count);
 ngx_int_t ngx_centrifugo_hub_resync_end(ngx_centrifugo_hub_t *hub);

@@ -49,6 +49,8 @@ static ngx_centrifugo_json_t *json_add(json_parser_t *p,
     ngx_centrifugo_json_type_e type, u_char *start);
 static ngx_int_t json_open(json_parser_t *p, ngx_centrifugo_json_type_e type);
 static void json_close(json_parser_t *p);
+static void json_append(ngx_centrifugo_buf_t *b, const ngx_str_t *s,
+    ngx_uint_t text);
 static ngx_int_t json_digits(ngx_centrifugo_json_t *value, ngx_uint_t *minus,
     uint64_t *n);
 
@@ -895,6 +897,20 @@ json_digits(ngx_centrifugo_json_t *value, ngx_uint_t *minus, uint64_t *n)
 void
 ngx_centrifugo_json_append_string(ngx_centrifugo_buf_t *b, const ngx_str_t *s)
 {
+    json_append(b, s, 0);
+}
+
+
+void
+ngx_centrifugo_json_append_text(ngx_centrifugo_buf_t *b, const ngx_str_t *raw)
+{
+    json_append(b, raw, 1);
+}
+
+
+static void
+json_append(ngx_centrifugo_buf_t *b, const ngx_str_t *s, ngx_uint_t text)
+{
     u_char               *p, *end, *run, c;
     static const u_char   hex[] = "0123456789abcdef";
 
@@ -917,6 +933,10 @@ ngx_centrifugo_json_append_string(ngx_centrifugo_buf_t *b, const ngx_str_t *s)
 
         ngx_centrifugo_buf_append(b, run, p - run);
         run = p + 1;
+
+        if (text && (*p == '\n' || *p == '\r')) {
+            continue;
+        }
 
         switch (*p) {
         case '"':  c = '"'; break;

@@ -95,9 +95,11 @@ void ngx_centrifugo_json_append_string(ngx_centrifugo_buf_t *b,
 
 /*
  * Appends raw JSON without its raw CR and LF bytes (white space in valid
- * JSON), since replies are parted by lines.
+ * JSON), since replies are parted by lines.  text: the same, as a string.
  */
 void ngx_centrifugo_json_append_raw(ngx_centrifugo_buf_t *b,
+    const ngx_str_t *raw);
+void ngx_centrifugo_json_append_text(ngx_centrifugo_buf_t *b,
     const ngx_str_t *raw);
 
 /*

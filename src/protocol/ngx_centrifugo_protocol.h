@@ -34,7 +34,10 @@ typedef struct ngx_centrifugo_command_sub_s  ngx_centrifugo_command_sub_t;
 #define NGX_CENTRIFUGO_FLAG_COMPACTION  1   /* numbers instead of names */
 #define NGX_CENTRIFUGO_FLAG_REJECT      2   /* error 112 if unrecoverable */
 
-/* a channel that connect asks for, or only knows a position of */
+/*
+ * A channel that connect asks for, or only knows a position of; of two with
+ * one name the last counts.
+ */
 struct ngx_centrifugo_command_sub_s {
     ngx_str_t                      channel;
     ngx_str_t                      epoch;
@@ -209,7 +212,7 @@ typedef struct {
 
     /*
      * The bytes of data that a client gets, and deltas are made of: *bytes
-     * points into data or into b.
+     * points into data, or into b behind what was there.
      */
     void       (*payload)(ngx_centrifugo_buf_t *b,
                     const ngx_centrifugo_publication_t *pub,

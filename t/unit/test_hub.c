@@ -418,7 +418,7 @@ busy(uint64_t *cell, ngx_uint_t point, ngx_uint_t nth)
             }
 
             (void) ngx_centrifugo_hub_resync_begin(&w);
-            (void) ngx_centrifugo_hub_resync_rejoin(&w, &ch, &cursor);
+            (void) unit_rejoin(&w, &ch, &cursor);
             (void) ngx_centrifugo_hub_resync_end(&w);
             ngx_centrifugo_hub_leave(&w, &ch);
         }
@@ -550,7 +550,7 @@ points(void)
                 do {
                     (void) ngx_centrifugo_hub_resync_begin(&me);
                     CHECK(ngx_centrifugo_hub_resync_ready(&me));
-                    (void) ngx_centrifugo_hub_resync_rejoin(&me, &ch, &id);
+                    (void) unit_rejoin(&me, &ch, &id);
                 } while (ngx_centrifugo_hub_resync_end(&me) != NGX_OK);
             }
 
@@ -680,7 +680,7 @@ wipe(void)
     }
 
     CHECK(got == 2 && ngx_centrifugo_hub_resync_ready(&a));
-    CHECK(ngx_centrifugo_hub_resync_rejoin(&a, &ch, &id) == NGX_OK
+    CHECK(unit_rejoin(&a, &ch, &id) == NGX_OK
           && id > ids[99]);
 
     CHECK(ngx_centrifugo_shard_lock(&b, n) == NGX_OK);
@@ -693,7 +693,7 @@ wipe(void)
     for (i = 0; i < 100; i++) {
         snprintf(name, sizeof(name), "w%lu", (unsigned long) i);
         ch = S(name);
-        (void) ngx_centrifugo_hub_resync_rejoin(&a, &ch, &ids[i]);
+        (void) unit_rejoin(&a, &ch, &ids[i]);
     }
 
     CHECK(ngx_centrifugo_hub_resync_end(&a) == NGX_OK);

@@ -176,6 +176,22 @@ commands(void)
         "{\"id\":1,\"subscribe\":{\"channel\":\"a\",\"recover\":1}}",
         "{\"id\":1,\"subscribe\":{\"channel\":\"a\",\"offset\":-1}}",
         "{\"id\":1,\"subscribe\":{\"channel\":\"a\",\"tf\":[]}}",
+        "{\"id\":1,\"subscribe\":{\"tf\":{\"op\":1}}}",
+        "{\"id\":1,\"subscribe\":{\"tf\":{\"key\":{}}}}",
+        "{\"id\":1,\"subscribe\":{\"tf\":{\"cmp\":true}}}",
+        "{\"id\":1,\"subscribe\":{\"tf\":{\"val\":1.5}}}",
+        "{\"id\":1,\"subscribe\":{\"tf\":{\"vals\":\"a\"}}}",
+        "{\"id\":1,\"subscribe\":{\"tf\":{\"vals\":[\"a\",1]}}}",
+        "{\"id\":1,\"subscribe\":{\"tf\":{\"nodes\":{}}}}",
+        "{\"id\":1,\"subscribe\":{\"tf\":{\"nodes\":[{},null]}}}",
+        "{\"id\":1,\"subscribe\":{\"tf\":{\"nodes\":[{\"nodes\":[1]}]}}}",
+        "{\"id\":1,\"connect\":{\"subs\":[]}}",
+        "{\"id\":1,\"connect\":{\"subs\":{\"a\":1}}}",
+        "{\"id\":1,\"connect\":{\"subs\":{\"a\":{\"recover\":1}}}}",
+        "{\"id\":1,\"connect\":{\"subs\":{\"data\":{\"epoch\":1}}}}",
+        "{\"id\":1,\"connect\":{\"subs\":{\"a\":{\"offset\":-1}}}}",
+        "{\"id\":1,\"connect\":{\"subs\":{\"a\":{\"tf\":[]}}}}",
+        "{\"id\":1,\"history\":{\"since\":{\"offset\":\"1\"}}}",
         "{\"id\":1,\"history\":{\"since\":1}}",
         "{\"id\":1,\"history\":{\"limit\":2147483648}}",
         "{\"id\":1,\"publish\":{\"channel\":null,\"data\":}}" };
@@ -204,6 +220,79 @@ commands(void)
 
 
 static void
+filters(void)
+{
+    ngx_centrifugo_command_t       c;
+    ngx_centrifugo_filter_node_t  *f;
+
+    CHECK(decodes("{\"id\":1,\"subscribe\":{\"tf\":{\"op\":\"and\","
+                  "\"nodes\":[{\"key\":\"k\\u0000\",\"cmp\":\"in\","
+                  "\"vals\":[\"\",\"b\"]},{\"op\":\"not\",\"val\":null,"
+                  "\"vals\":null,\"nodes\":[{\"val\":\"v\"}]},{}]}}}", &c));
+
+    f = c.filter;
+    CHECK(f && is(f->op, "and") && f->next == NULL && f->nvals == 0
+          && f->key.data == NULL);
+
+    f = f->nodes;
+    CHECK(f && f->op.len == 0 && f->key.len == 2 && is(f->cmp, "in")
+          && f->nvals == 2 && is(f->vals[0], "") && is(f->vals[1], "b")
+          && f->nodes == NULL);
+
+    f = f->next;
+    CHECK(f && is(f->op, "not") && f->val.data == NULL && f->nvals == 0);
+    CHECK(f->nodes && is(f->nodes->val, "v") && f->nodes->next == NULL);
+
+    f = f->next;
+    CHECK(f && f->op.len == 0 && f->next == NULL);
+
+    CHECK(decodes("{\"id\":1,\"subscribe\":{\"tf\":null}}", &c)
+          && c.filter == NULL);
+}
+
+
+static void
+positions(void)
+{
+    ngx_centrifugo_command_t       c;
+    ngx_centrifugo_command_sub_t  *sub;
+
+    CHECK(decodes("{\"id\":1,\"connect\":{\"subs\":{\"a\":{\"recover\":true,"
+                  "\"offset\":7,\"epoch\":\"abcdefgh\"},\"b\":null,\"c\":{},"
+                  "\"data\":{\"recover\":true,\"offset\":9},"
+                  "\"info\":{ }}}}", &c));
+
+    sub = c.subs;
+    CHECK(sub && is(sub->channel, "a") && sub->recover && sub->offset == 7
+          && is(sub->epoch, "abcdefgh"));
+
+    sub = sub->next;
+    CHECK(sub && is(sub->channel, "b") && !sub->recover && sub->offset == 0
+          && sub->epoch.data == NULL);
+
+    sub = sub->next;
+    CHECK(sub && is(sub->channel, "c") && !sub->recover);
+
+    sub = sub->next;
+    CHECK(sub && is(sub->channel, "data") && sub->recover && sub->offset == 9);
+
+    sub = sub->next;
+    CHECK(sub && is(sub->channel, "info") && !sub->recover && !sub->next);
+
+    CHECK(!c.recover && c.offset == 0);
+
+    CHECK(decodes("{\"id\":1,\"history\":{\"channel\":\"a\",\"limit\":-1,"
+                  "\"since\":{\"offset\":3,\"epoch\":\"e\"},"
+                  "\"reverse\":true}}", &c)
+          && c.since && c.reverse && c.limit == -1 && c.offset == 3
+          && is(c.epoch, "e"));
+    CHECK(decodes("{\"id\":1,\"history\":{\"since\":{}}}", &c) && c.since
+          && c.offset == 0 && !c.reverse);
+    CHECK(decodes("{\"id\":1,\"history\":{}}", &c) && !c.since);
+}
+
+
+static void
 framing(void)
 {
     u_char     *p, *end;
@@ -226,6 +315,17 @@ framing(void)
 }
 
 
+#define OUT(call, text)                                                      \
+    do {                                                                     \
+        ngx_str_t  got;                                                      \
+        ngx_centrifugo_buf_reset(&b);                                        \
+        call;                                                                \
+        got.data = b.start;                                                  \
+        got.len = ngx_centrifugo_buf_len(&b);                                \
+        CHECK(is(got, text));                                                \
+    } while (0)
+
+
 static void
 replies(void)
 {
@@ -238,16 +338,6 @@ replies(void)
     ngx_centrifugo_connect_result_t     con;
     ngx_centrifugo_subscribe_result_t   sub;
     const ngx_centrifugo_codec_t       *c = &ngx_centrifugo_codec_json;
-
-#define OUT(call, text)                                                      \
-    do {                                                                     \
-        ngx_str_t  got;                                                      \
-        ngx_centrifugo_buf_reset(&b);                                        \
-        call;                                                                \
-        got.data = b.start;                                                  \
-        got.len = ngx_centrifugo_buf_len(&b);                                \
-        CHECK(is(got, text));                                                \
-    } while (0)
 
     memset(&b, 0, sizeof(b));
     memset(&con, 0, sizeof(con));
@@ -281,13 +371,13 @@ replies(void)
         "{\"id\":1,\"connect\":{\"client\":\"id\",\"version\":\"1 OSS\","
         "\"ping\":25,\"pong\":true}}");
     pub.data = S("{\r\n\"x\":\r1\n}");
-    OUT(c->push_publication(&b, &ch, &pub),
+    OUT(c->push_publication(&b, &ch, 0, &pub, NGX_CENTRIFUGO_FORM_PLAIN),
         "{\"push\":{\"channel\":\"a\\\"b\\u0001\\n\","
         "\"pub\":{\"data\":{\"x\":1}}}}");
     info.conn_info = S("{\"n\":1}");
     pub.info = &info;
     pub.offset = 9;
-    OUT(c->push_publication(&b, &reason, &pub),
+    OUT(c->push_publication(&b, &reason, 0, &pub, NGX_CENTRIFUGO_FORM_PLAIN),
         "{\"push\":{\"channel\":\"why\",\"pub\":{\"data\":{\"x\":1},\"info\":"
         "{\"user\":\"\",\"client\":\"\",\"conn_info\":{\"n\":1}},"
         "\"offset\":9}}}");
@@ -296,6 +386,131 @@ replies(void)
         "\"reason\":\"why\"}}}");
 
     ngx_centrifugo_buf_free(&b);
+}
+
+
+static void
+publications(void)
+{
+    ngx_str_t                           name = S("ch");
+    ngx_str_t                           epoch = S("abcdefgh");
+    ngx_str_t                           bytes;
+    ngx_centrifugo_buf_t                b, list;
+    ngx_centrifugo_tag_t                tags[2];
+    ngx_centrifugo_publication_t        pub;
+    ngx_centrifugo_client_info_t        info;
+    ngx_centrifugo_subscribe_result_t   sub;
+    const ngx_centrifugo_codec_t       *c = &ngx_centrifugo_codec_json;
+
+    memset(&b, 0, sizeof(b));
+    memset(&list, 0, sizeof(list));
+    memset(&pub, 0, sizeof(pub));
+    memset(&info, 0, sizeof(info));
+    memset(&sub, 0, sizeof(sub));
+
+    tags[0].key = S("z\"");
+    tags[0].value = S("1");
+    tags[1].key = S("a");
+    tags[1].value = S("");
+    CHECK(ngx_centrifugo_tags_pack(&arena, tags, 2, &pub.tags) == NGX_OK);
+
+    info.user = S("u");
+    info.client = S("c");
+    pub.data = S("{\"a\":\r\n\"\xc3\xa9\\n\"}");
+    pub.info = &info;
+    pub.offset = 1;
+    memcpy(&pub.epoch, "abcdefgh", 8);
+
+    /* all there is, in the order of the numbers in the protocol */
+
+    OUT(c->publication(&b, 0, &pub, NGX_CENTRIFUGO_FORM_PLAIN),
+        "{\"data\":{\"a\":\"\xc3\xa9\\n\"},\"info\":{\"user\":\"u\","
+        "\"client\":\"c\"},\"offset\":1,\"tags\":{\"a\":\"\","
+        "\"z\\\"\":\"1\"},\"epoch\":\"abcdefgh\"}");
+
+    /* a string has no raw line feeds, and what was escaped stays so */
+
+    pub.info = NULL;
+    pub.tags.len = 0;
+    OUT(c->push_publication(&b, &name, 0, &pub, NGX_CENTRIFUGO_FORM_TEXT),
+        "{\"push\":{\"channel\":\"ch\",\"pub\":{\"data\":"
+        "\"{\\\"a\\\":\\\"\xc3\xa9\\\\n\\\"}\",\"offset\":1}}}");
+
+    pub.data = S("2\n1:x12;");
+    OUT(c->push_publication(&b, &name, 7, &pub, NGX_CENTRIFUGO_FORM_DELTA),
+        "{\"push\":{\"id\":7,\"pub\":{\"data\":\"2\\n1:x12;\","
+        "\"offset\":1,\"delta\":true}}}");
+
+    pub.data.len = 0;
+    pub.offset = 0;
+    OUT(c->push_publication(&b, &name, 0, &pub, NGX_CENTRIFUGO_FORM_PLAIN),
+        "{\"push\":{\"channel\":\"ch\",\"pub\":{}}}");
+    OUT(c->push_publication(&b, &name, 0, &pub, NGX_CENTRIFUGO_FORM_TEXT),
+        "{\"push\":{\"channel\":\"ch\",\"pub\":{\"data\":\"\"}}}");
+
+    pub.type = NGX_CENTRIFUGO_PUSH_JOIN;
+    pub.info = &info;
+    OUT(c->push_publication(&b, &name, 7, &pub, NGX_CENTRIFUGO_FORM_PLAIN),
+        "{\"push\":{\"id\":7,\"join\":{\"info\":{\"user\":\"u\","
+        "\"client\":\"c\"}}}}");
+    OUT(c->push_publication(&b, &name, 0, &pub, NGX_CENTRIFUGO_FORM_TEXT),
+        "{\"push\":{\"channel\":\"ch\",\"join\":{\"info\":{\"user\":\"u\","
+        "\"client\":\"c\"}}}}");
+
+    /* lists of them; the epoch is told with the first of a stream only */
+
+    pub.type = NGX_CENTRIFUGO_PUSH_PUBLICATION;
+    pub.info = NULL;
+    OUT(c->history(&b, 3, &list, &epoch, 0),
+        "{\"id\":3,\"history\":{\"publications\":[],"
+        "\"epoch\":\"abcdefgh\",\"offset\":0}}");
+    sub.publications = &list;
+    OUT(c->subscribe(&b, 2, &sub), "{\"id\":2,\"subscribe\":{}}");
+
+    pub.data = S("1");
+    pub.offset = 1;
+    c->publication(&list, 0, &pub, NGX_CENTRIFUGO_FORM_PLAIN);
+    pub.offset = 2;
+    c->publication(&list, 1, &pub, NGX_CENTRIFUGO_FORM_PLAIN);
+
+    epoch.len = 0;
+    OUT(c->history(&b, 3, &list, &epoch, 2),
+        "{\"id\":3,\"history\":{\"publications\":[{\"data\":1,\"offset\":1,"
+        "\"epoch\":\"abcdefgh\"},{\"data\":1,\"offset\":2}],"
+        "\"epoch\":\"\",\"offset\":2}}");
+
+    ngx_centrifugo_buf_reset(&list);
+    c->publication(&list, 0, &pub, NGX_CENTRIFUGO_FORM_TEXT);
+
+    sub.expires = sub.recoverable = sub.positioned = sub.recovered = 1;
+    sub.was_recovering = sub.delta = 1;
+    sub.ttl = 5;
+    sub.epoch = S("abcdefgh");
+    sub.offset = 1;
+    sub.id = 12;
+    sub.data = S("{}");
+    OUT(c->subscribe(&b, 2, &sub),
+        "{\"id\":2,\"subscribe\":{\"expires\":true,\"ttl\":5,"
+        "\"recoverable\":true,\"epoch\":\"abcdefgh\","
+        "\"publications\":[{\"data\":\"1\",\"offset\":2}],"
+        "\"recovered\":true,\"offset\":1,\"positioned\":true,\"data\":{},"
+        "\"was_recovering\":true,\"delta\":true,\"id\":12}}");
+
+    /* what clients get of data: the same bytes where nothing is dropped */
+
+    pub.data = S("[1]");
+    ngx_centrifugo_buf_reset(&b);
+    c->payload(&b, &pub, &bytes);
+    CHECK(bytes.data == pub.data.data && bytes.len == 3);
+    CHECK(ngx_centrifugo_buf_len(&b) == 0);
+
+    ngx_centrifugo_buf_literal(&b, "before");
+    pub.data = S("[\n1,\r2]");
+    c->payload(&b, &pub, &bytes);
+    CHECK(is(bytes, "[1,2]") && bytes.data == b.start + 6);
+
+    ngx_centrifugo_buf_free(&b);
+    ngx_centrifugo_buf_free(&list);
 }
 
 
@@ -347,8 +562,11 @@ main(void)
     reader();
     raw_lines();
     commands();
+    filters();
+    positions();
     framing();
     replies();
+    publications();
 
     ngx_centrifugo_arena_free(&arena);
 
