@@ -148,6 +148,8 @@ publish_keep(ngx_centrifugo_hub_t *hub, ngx_uint_t n, uint64_t hash,
         result = ngx_centrifugo_result_find(hub, n, hash, &pub->key);
 
         if (result != NULL) {
+            ngx_centrifugo_hub_add(hub, NGX_CENTRIFUGO_COUNT_SUPPRESSED_KEY,
+                                   1);
             *position = result->position;
             return NGX_DONE;
         }
@@ -163,6 +165,8 @@ publish_keep(ngx_centrifugo_hub_t *hub, ngx_uint_t n, uint64_t hash,
         }
 
         if (publish_old(hub->shm, pub, stream)) {
+            ngx_centrifugo_hub_add(hub,
+                                   NGX_CENTRIFUGO_COUNT_SUPPRESSED_VERSION, 1);
             position->offset = stream->state.top;
             position->epoch = stream->epoch;
             return NGX_DONE;
