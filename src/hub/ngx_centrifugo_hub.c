@@ -392,7 +392,7 @@ ngx_centrifugo_hub_stat(ngx_centrifugo_hub_t *hub,
 
         for (k = 0; k < NGX_CENTRIFUGO_CLASSES; k++) {
             items = hub_figure(shard->used[k]);
-            bytes[k / NGX_CENTRIFUGO_SIZES]
+            bytes[ngx_centrifugo_kind(k) != NGX_CENTRIFUGO_KIND_RECORDS]
                 += items * ngx_centrifugo_page_class_size(k);
         }
 

@@ -16,8 +16,8 @@
 #define NGX_CENTRIFUGO_HUB_VERSION   5
 
 #define NGX_CENTRIFUGO_SIZES         16     /* of items */
-#define NGX_CENTRIFUGO_CLASSES       (2 * NGX_CENTRIFUGO_SIZES)
-                                            /* the second half: of history */
+#define NGX_CENTRIFUGO_CLASSES       (3 * NGX_CENTRIFUGO_SIZES)
+                                            /* all sizes of each kind */
 #define NGX_CENTRIFUGO_SPARE         16     /* the part of the pages, one in so
                                                many, that is not for history */
 #define NGX_CENTRIFUGO_RING_UNIT     64     /* sizes of entries and pads */
@@ -85,7 +85,14 @@ typedef uint32_t  ngx_centrifugo_ref_t;
 #define NGX_CENTRIFUGO_ITEM_MORE     8      /* a chain's, of a publication,
                                                which `hash` says */
 
-/* what an eviction may take at any time; its pages hold nothing else */
+/* the kinds of pages; the last two hold what an eviction may take at any time,
+   the last what had subscribers when it was written */
+#define NGX_CENTRIFUGO_KIND_RECORDS     0
+#define NGX_CENTRIFUGO_KIND_HISTORY     1
+#define NGX_CENTRIFUGO_KIND_SUBSCRIBED  2
+
+#define ngx_centrifugo_kind(class)  ((class) / NGX_CENTRIFUGO_SIZES)
+
 #define ngx_centrifugo_history_item(type)                                    \
     ((type) == NGX_CENTRIFUGO_ITEM_RESULT                                    \
      || (type) == NGX_CENTRIFUGO_ITEM_PUBLICATION                            \
@@ -484,8 +491,8 @@ ngx_uint_t ngx_centrifugo_page_holds(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t shard, ngx_centrifugo_ref_t ref);
 
 /*
- * The class for items of `size` bytes, that of history is further on by
- * NGX_CENTRIFUGO_SIZES; NGX_CENTRIFUGO_SIZES: too large.
+ * The class for items of `size` bytes, that of another kind is further on by
+ * NGX_CENTRIFUGO_SIZES for each; NGX_CENTRIFUGO_SIZES: too large.
  */
 ngx_uint_t ngx_centrifugo_page_class(size_t size);
 
@@ -524,7 +531,7 @@ void ngx_centrifugo_page_touch(ngx_centrifugo_hub_shm_t *shm,
 ngx_uint_t ngx_centrifugo_page_owner(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t page);
 ngx_uint_t ngx_centrifugo_page_seen(ngx_centrifugo_hub_shm_t *shm,
-    ngx_uint_t page, uint64_t *written);
+    ngx_uint_t page, ngx_centrifugo_page_seen_t *seen);
 ngx_centrifugo_item_t *ngx_centrifugo_page_nth(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t shard, ngx_uint_t page, ngx_uint_t nth);
 
@@ -650,8 +657,9 @@ ngx_centrifugo_shard_item(ngx_centrifugo_hub_shm_t *shm,
 }
 
 /*
- * For the types' own files, within the shard's lock.  take: a new item of that
- * type, the intent's state is NODE from then on, *item is filled by the caller;
+ * For the types' own files, within the shard's lock.  class: where an item of
+ * that type and not more than NGX_CENTRIFUGO_ITEM_MAX bytes belongs now.  take:
+ * a new item of that type, the intent's state is NODE from then on, *item is filled by the caller;
  * NGX_DECLINED: no page is left; NGX_ERROR: the shard was damaged and is
  * wiped.  link: puts it into its bucket; unlink: takes a record out and frees
  * it; before either the new counts are set in the intent.  detach: only takes
@@ -659,6 +667,8 @@ ngx_centrifugo_shard_item(ngx_centrifugo_hub_shm_t *shm,
  * of the intent; settle: frees what the intent says is nobody's, when its
  * state is NONE.
  */
+ngx_uint_t ngx_centrifugo_shard_class(ngx_centrifugo_hub_t *hub, size_t size,
+    ngx_uint_t type);
 ngx_int_t ngx_centrifugo_shard_take(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     size_t size, ngx_uint_t type, ngx_centrifugo_item_t **item);
 void ngx_centrifugo_shard_link(ngx_centrifugo_hub_t *hub, ngx_uint_t n,

@@ -292,15 +292,17 @@ ngx_centrifugo_page_owner(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t page)
 
 ngx_uint_t
 ngx_centrifugo_page_seen(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t page,
-    uint64_t *written)
+    ngx_centrifugo_page_seen_t *seen)
 {
     ngx_centrifugo_page_t  *p;
 
     p = page_at(shm, page);
 
-    *written = __atomic_load_n(&p->written, __ATOMIC_RELAXED);
+    seen->page = (uint32_t) page + 1;
+    seen->class = __atomic_load_n(&p->class, __ATOMIC_RELAXED);
+    seen->written = __atomic_load_n(&p->written, __ATOMIC_RELAXED);
 
-    return __atomic_load_n(&p->class, __ATOMIC_RELAXED);
+    return seen->class;
 }
 
 

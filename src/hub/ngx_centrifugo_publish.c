@@ -8,7 +8,6 @@
 
 
 #define PUBLISH_TRIM  16                /* old ones that go with a new one */
-#define PUBLISH_LONG  64                /* of so many some go for a new one */
 
 #define PUBLISH_SMALL 256               /* bytes that are never in two items */
 #define PUBLISH_SPLIT 64                /* bytes that a second item must save */
@@ -150,6 +149,8 @@ publish_keep(ngx_centrifugo_hub_t *hub, ngx_uint_t n, uint64_t hash,
         result = ngx_centrifugo_result_find(hub, n, hash, &pub->key);
 
         if (result != NULL) {
+            ngx_centrifugo_hub_add(hub, NGX_CENTRIFUGO_COUNT_SUPPRESSED_KEY,
+                                   1);
             *position = result->position;
             return NGX_DONE;
         }
@@ -165,11 +166,16 @@ publish_keep(ngx_centrifugo_hub_t *hub, ngx_uint_t n, uint64_t hash,
         }
 
         if (publish_old(hub->shm, pub, stream)) {
+            ngx_centrifugo_hub_add(hub,
+                                   NGX_CENTRIFUGO_COUNT_SUPPRESSED_VERSION, 1);
             position->offset = stream->state.top;
             position->epoch = stream->epoch;
             return NGX_DONE;
         }
     }
+
+    hub->subscribed = (rec != NULL
+                       && !ngx_centrifugo_shard_idle(hub->shm, rec));
 
     rc = publish_build(hub, n, hash, pub, stream, &kept);
 
@@ -348,8 +354,10 @@ publish_item(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
 
     } else {
         rc = ngx_centrifugo_stream_reuse(hub, n, stream, pub->size,
-                                ngx_centrifugo_page_class(KEPT_SIZE + first)
-                                + NGX_CENTRIFUGO_SIZES, &k);
+                                         ngx_centrifugo_shard_class(hub,
+                                             KEPT_SIZE + first,
+                                             NGX_CENTRIFUGO_ITEM_PUBLICATION),
+                                         &k);
     }
 
     if (rc != NGX_OK) {
@@ -424,20 +432,15 @@ publish_fill(ngx_centrifugo_hub_shm_t *shm,
 }
 
 
-/*
- * No page is left: of a list that is full, or long, the oldest go.
- */
+/* No page is left: of a list that is full the oldest goes before, not after. */
 
 static ngx_int_t
 publish_own(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     ngx_centrifugo_stream_t *stream, ngx_uint_t size)
 {
-    ngx_int_t   rc;
-    ngx_uint_t  count;
+    ngx_int_t  rc;
 
-    count = stream->state.count;
-
-    if (count < size && count < PUBLISH_LONG) {
+    if (stream->state.count < size) {
         return NGX_BUSY;
     }
 
@@ -448,9 +451,7 @@ publish_own(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
         return NGX_AGAIN;
     }
 
-    rc = ngx_centrifugo_stream_trim(hub, n, stream,
-                                    count - ngx_min(count, PUBLISH_TRIM),
-                                    PUBLISH_TRIM);
+    rc = ngx_centrifugo_stream_trim(hub, n, stream, size - 1, PUBLISH_TRIM);
 
     return (rc == NGX_ERROR) ? NGX_AGAIN : NGX_OK;
 }
