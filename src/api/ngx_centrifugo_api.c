@@ -8,20 +8,17 @@
 #define API_SPARE  16           /* jobs kept for the next calls */
 
 
-static void api_publish_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
-    ngx_centrifugo_engine_result_t *result);
-static const ngx_centrifugo_error_t *api_publish_check(
-    ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *channel,
-    const ngx_str_t *data, ngx_uint_t json);
-static void api_item_failed(ngx_centrifugo_api_item_t *item);
-static ngx_log_t *api_log(ngx_centrifugo_api_job_t *job);
+static void api_keep(ngx_centrifugo_api_job_t *job);
+static void api_keep_str(ngx_centrifugo_arena_t *arena, ngx_str_t *s);
 static void api_answered(ngx_centrifugo_api_job_t *job);
 static void api_destroy(ngx_centrifugo_api_job_t *job);
+static void api_free_lists(ngx_centrifugo_api_command_t *cmd);
+static ngx_log_t *api_log(ngx_centrifugo_api_job_t *job);
 
 
 /* the place of a name is its number, where the dialect has numbers */
 
-static ngx_str_t  api_names[] = {
+static const ngx_str_t  api_names[] = {
     ngx_string("publish"),
     ngx_string("broadcast"),
     ngx_string("unsubscribe"),
@@ -81,6 +78,8 @@ ngx_centrifugo_api_create(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log,
     job->next = NULL;
     job->run = 0;
     job->lists = 0;
+    job->failed = 0;
+    job->history = 0;
 
     job->hcf = hcf;
     job->log = log;
@@ -98,14 +97,61 @@ ngx_centrifugo_api_release(ngx_centrifugo_api_job_t *job)
 {
     job->data = NULL;
 
-    if (!job->run) {
-        ngx_centrifugo_api_run(job);
+    if (job->run && job->pending == 0) {
+        api_destroy(job);
         return;
     }
 
-    if (job->pending == 0) {
-        api_destroy(job);
+    api_keep(job);
+
+    if (!job->run) {
+        ngx_centrifugo_api_run(job);
     }
+}
+
+
+/*
+ * Answers that are still to come may have to be logged with names that are in
+ * the caller's memory.  A batch has its body in the job's.
+ */
+
+static void
+api_keep(ngx_centrifugo_api_job_t *job)
+{
+    ngx_uint_t                     i;
+    ngx_centrifugo_api_command_t  *cmd;
+
+    for (cmd = job->commands; cmd; cmd = cmd->next) {
+
+        api_keep_str(&job->arena, &cmd->channel);
+        api_keep_str(&job->arena, &cmd->user);
+        api_keep_str(&job->arena, &cmd->client);
+
+        for (i = 0; i < cmd->nitems; i++) {
+            api_keep_str(&job->arena, &cmd->items[i].channel);
+        }
+    }
+}
+
+
+static void
+api_keep_str(ngx_centrifugo_arena_t *arena, ngx_str_t *s)
+{
+    u_char  *p;
+
+    if (s->len == 0) {
+        return;
+    }
+
+    p = ngx_centrifugo_arena_alloc(arena, s->len);
+
+    if (p == NULL) {
+        s->len = 0;
+        return;
+    }
+
+    ngx_memcpy(p, s->data, s->len);
+    s->data = p;
 }
 
 
@@ -116,9 +162,7 @@ api_destroy(ngx_centrifugo_api_job_t *job)
 
     if (job->lists) {
         for (cmd = job->commands; cmd; cmd = cmd->next) {
-            if (cmd->found) {
-                ngx_centrifugo_buf_free(&cmd->found->list);
-            }
+            api_free_lists(cmd);
         }
     }
 
@@ -136,11 +180,26 @@ api_destroy(ngx_centrifugo_api_job_t *job)
 }
 
 
-ngx_centrifugo_api_command_t *
-ngx_centrifugo_api_command(ngx_centrifugo_api_job_t *job, ngx_uint_t method,
-    uint32_t id)
+static void
+api_free_lists(ngx_centrifugo_api_command_t *cmd)
 {
-    ngx_centrifugo_api_command_t  *cmd;
+    if (cmd->found) {
+        ngx_centrifugo_buf_free(&cmd->found->list);
+    }
+
+    if (cmd->commands) {
+        for (cmd = cmd->commands->first; cmd; cmd = cmd->next) {
+            api_free_lists(cmd);
+        }
+    }
+}
+
+
+ngx_centrifugo_api_command_t *
+ngx_centrifugo_api_command(ngx_centrifugo_api_job_t *job,
+    ngx_centrifugo_api_batch_t *batch, ngx_uint_t method, uint32_t id)
+{
+    ngx_centrifugo_api_command_t  *cmd, ***last;
 
     cmd = ngx_centrifugo_arena_alloc(&job->arena,
                                      sizeof(ngx_centrifugo_api_command_t));
@@ -148,17 +207,31 @@ ngx_centrifugo_api_command(ngx_centrifugo_api_job_t *job, ngx_uint_t method,
         return NULL;
     }
 
-    ngx_memzero(cmd, sizeof(ngx_centrifugo_api_command_t));
-
     cmd->job = job;
+    cmd->next = NULL;
     cmd->method = method;
     cmd->id = id;
+    cmd->error = NULL;
+    cmd->nitems = 0;
+    cmd->channel.len = 0;
+    cmd->user.len = 0;
+    cmd->client.len = 0;
+    cmd->found = NULL;
+    cmd->pending = 0;
+    cmd->batch = batch;
+    cmd->commands = NULL;
 
-    *job->last = cmd;
-    job->last = &cmd->next;
+    last = batch ? &batch->last : &job->last;
 
-    ngx_centrifugo_hub_add(&job->hcf->hub, NGX_CENTRIFUGO_COUNT_API_COMMANDS,
-                           1);
+    **last = cmd;
+    *last = &cmd->next;
+
+    /* of a batch its commands count */
+
+    if (method != NGX_CENTRIFUGO_API_BATCH) {
+        ngx_centrifugo_hub_add(&job->hcf->hub,
+                               NGX_CENTRIFUGO_COUNT_API_COMMANDS, 1);
+    }
 
     return cmd;
 }
@@ -184,10 +257,20 @@ ngx_centrifugo_api_find(const ngx_str_t *name, ngx_uint_t any_case,
 
         *method = i;
 
-        return ngx_centrifugo_api_offered(i) ? NGX_OK : NGX_DECLINED;
+        return (i <= NGX_CENTRIFUGO_API_BATCH) ? NGX_OK : NGX_DECLINED;
     }
 
     return NGX_ERROR;
+}
+
+
+const ngx_str_t *
+ngx_centrifugo_api_name(ngx_uint_t method)
+{
+    static const ngx_str_t  unknown = ngx_string("unknown");
+
+    return (method < sizeof(api_names) / sizeof(ngx_str_t) - 1)
+           ? &api_names[method] : &unknown;
 }
 
 
@@ -219,109 +302,23 @@ api_answered(ngx_centrifugo_api_job_t *job)
 
 
 void
-ngx_centrifugo_api_publish(ngx_centrifugo_api_command_t *cmd,
-    ngx_str_t *channels, ngx_uint_t n, const ngx_str_t *data, ngx_uint_t json)
-{
-    ngx_uint_t                    i;
-    ngx_centrifugo_publish_t      pub;
-    ngx_centrifugo_api_job_t     *job;
-    ngx_centrifugo_api_item_t    *item;
-    ngx_centrifugo_completion_t   done;
-
-    job = cmd->job;
-
-    cmd->items = ngx_centrifugo_arena_alloc(&job->arena,
-                                       n * sizeof(ngx_centrifugo_api_item_t));
-    if (cmd->items == NULL) {
-        ngx_centrifugo_api_fail(cmd, &ngx_centrifugo_error_internal);
-        return;
-    }
-
-    cmd->nitems = n;
-
-    ngx_memzero(&pub, sizeof(ngx_centrifugo_publish_t));
-    pub.data = *data;
-    pub.json = json;
-
-    done.handler = api_publish_done;
-
-    for (i = 0; i < n; i++) {
-        item = &cmd->items[i];
-        item->command = cmd;
-        item->channel = channels[i];
-        item->error = api_publish_check(job->hcf, &channels[i], data, json);
-
-        if (item->error) {
-            api_item_failed(item);
-            continue;
-        }
-
-        job->pending++;
-
-        pub.channel = channels[i];
-        done.handle = (uint64_t) (uintptr_t) item;
-
-        ngx_centrifugo_engine(job->hcf)->publish(job->hcf, &pub, &done);
-    }
-}
-
-
-static const ngx_centrifugo_error_t *
-api_publish_check(ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *channel,
-    const ngx_str_t *data, ngx_uint_t json)
-{
-    ngx_centrifugo_channel_options_t  *options;
-
-    if (channel->len == 0) {
-        return &ngx_centrifugo_error_request;
-    }
-
-    options = ngx_centrifugo_conf_channel(hcf, channel);
-
-    if (options == NULL) {
-        return &ngx_centrifugo_error_channel;
-    }
-
-    if (ngx_centrifugo_publication_check(hcf, options, data, json) != NGX_OK)
-    {
-        return &ngx_centrifugo_error_request;
-    }
-
-    return NULL;
-}
-
-
-static void
-api_publish_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
-    ngx_centrifugo_engine_result_t *result)
-{
-    ngx_centrifugo_api_item_t  *item;
-
-    item = (ngx_centrifugo_api_item_t *) (uintptr_t) handle;
-
-    if (rc != NGX_CENTRIFUGO_ENGINE_OK) {
-        item->error = (rc == NGX_CENTRIFUGO_ENGINE_REFUSED)
-                      ? &ngx_centrifugo_error_request
-                      : &ngx_centrifugo_error_internal;
-
-        api_item_failed(item);
-    }
-
-    api_answered(item->command->job);
-}
-
-
-static void
-api_item_failed(ngx_centrifugo_api_item_t *item)
+ngx_centrifugo_api_fail(ngx_centrifugo_api_command_t *cmd,
+    const ngx_centrifugo_error_t *error, const char *why)
 {
     ngx_centrifugo_api_job_t  *job;
 
-    job = item->command->job;
+    job = cmd->job;
+    job->failed = 1;
+    cmd->error = error;
 
     ngx_log_error(NGX_LOG_INFO, api_log(job), 0,
-                  "centrifugo: publish to channel \"%V\" of hub \"%V\" failed "
-                  "with %ui \"%V\"", ngx_centrifugo_log_str(&item->channel),
-                  &job->hcf->name, item->error->code, &item->error->message);
+                  "centrifugo: API command \"%V\" of hub \"%V\" with channel "
+                  "\"%V\", user \"%V\", client \"%V\" failed with %ui \"%V\": "
+                  "%s", ngx_centrifugo_api_name(cmd->method), &job->hcf->name,
+                  ngx_centrifugo_log_str(&cmd->channel),
+                  ngx_centrifugo_log_str(&cmd->user),
+                  ngx_centrifugo_log_str(&cmd->client), error->code,
+                  &error->message, why);
 
     ngx_centrifugo_hub_add(&job->hcf->hub, NGX_CENTRIFUGO_COUNT_API_ERRORS,
                            1);
@@ -329,25 +326,19 @@ api_item_failed(ngx_centrifugo_api_item_t *item)
 
 
 void
-ngx_centrifugo_api_fail(ngx_centrifugo_api_command_t *cmd,
-    const ngx_centrifugo_error_t *error)
+ngx_centrifugo_api_item_fail(ngx_centrifugo_api_item_t *item,
+    const ngx_centrifugo_error_t *error, const char *why)
 {
-    ngx_str_t                 *name;
     ngx_centrifugo_api_job_t  *job;
-    static ngx_str_t           unknown = ngx_string("unknown");
 
-    job = cmd->job;
-    cmd->error = error;
-
-    name = (cmd->method < sizeof(api_names) / sizeof(ngx_str_t) - 1)
-           ? &api_names[cmd->method] : &unknown;
+    job = item->command->job;
+    job->failed = 1;
+    item->error = error;
 
     ngx_log_error(NGX_LOG_INFO, api_log(job), 0,
-                  "centrifugo: API command \"%V\" of hub \"%V\" with channel "
-                  "\"%V\" and user \"%V\" failed with %ui \"%V\"", name,
-                  &job->hcf->name, ngx_centrifugo_log_str(&cmd->channel),
-                  ngx_centrifugo_log_str(&cmd->user), error->code,
-                  &error->message);
+                  "centrifugo: publish to channel \"%V\" of hub \"%V\" failed "
+                  "with %ui \"%V\": %s", ngx_centrifugo_log_str(&item->channel),
+                  &job->hcf->name, error->code, &error->message, why);
 
     ngx_centrifugo_hub_add(&job->hcf->hub, NGX_CENTRIFUGO_COUNT_API_ERRORS,
                            1);
@@ -364,23 +355,59 @@ api_log(ngx_centrifugo_api_job_t *job)
 
 
 void
-ngx_centrifugo_api_ask(ngx_centrifugo_api_command_t *cmd)
+ngx_centrifugo_api_all_answered(ngx_centrifugo_api_command_t *cmd)
 {
-    cmd->job->pending++;
+    if (cmd->batch) {
+        ngx_centrifugo_api_batch_answered(cmd->batch);
+    }
+
+    api_answered(cmd->job);
 }
 
 
 void
-ngx_centrifugo_api_answered(ngx_centrifugo_api_command_t *cmd,
+ngx_centrifugo_api_answered_by(ngx_centrifugo_api_command_t *cmd,
     ngx_centrifugo_engine_rc_e rc)
 {
-    if (rc != NGX_CENTRIFUGO_ENGINE_OK) {
-        ngx_centrifugo_api_fail(cmd, rc == NGX_CENTRIFUGO_ENGINE_REFUSED
-                                     ? &ngx_centrifugo_error_request
-                                     : &ngx_centrifugo_error_internal);
+    switch (rc) {
+
+    case NGX_CENTRIFUGO_ENGINE_OK:
+        break;
+
+    case NGX_CENTRIFUGO_ENGINE_RETRY:
+        ngx_centrifugo_api_fail(cmd, &ngx_centrifugo_error_internal,
+                                "no room or no answer now, it may work later");
+        break;
+
+    case NGX_CENTRIFUGO_ENGINE_REFUSED:
+        ngx_centrifugo_api_fail(cmd, &ngx_centrifugo_error_request,
+                                "it is too large");
+        break;
+
+    default:
+        ngx_centrifugo_api_fail(cmd, &ngx_centrifugo_error_internal,
+                                "the hub is not available");
     }
 
-    api_answered(cmd->job);
+    ngx_centrifugo_api_answered(cmd);
+}
+
+
+ngx_int_t
+ngx_centrifugo_api_found(ngx_centrifugo_api_command_t *cmd)
+{
+    cmd->found = ngx_centrifugo_arena_alloc(&cmd->job->arena,
+                                          sizeof(ngx_centrifugo_api_found_t));
+    if (cmd->found == NULL) {
+        ngx_centrifugo_api_fail(cmd, &ngx_centrifugo_error_internal,
+                                "no memory");
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(cmd->found, sizeof(ngx_centrifugo_api_found_t));
+    cmd->job->lists = 1;
+
+    return NGX_OK;
 }
 
 

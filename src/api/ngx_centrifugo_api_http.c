@@ -23,9 +23,11 @@ typedef struct {
 static ngx_int_t api_method(ngx_http_request_t *r, ngx_str_t *name);
 static void api_body_handler(ngx_http_request_t *r);
 static ngx_int_t api_body(ngx_http_request_t *r,
-    ngx_centrifugo_arena_t *arena, ngx_str_t *body);
+    ngx_centrifugo_arena_t *arena, ngx_uint_t copy, ngx_str_t *body);
 static void api_done(ngx_centrifugo_api_job_t *job);
 static ngx_int_t api_reply(ngx_http_request_t *r, api_ctx_t *ctx);
+static ngx_uint_t api_error_status(ngx_http_request_t *r,
+    ngx_centrifugo_hub_conf_t *hcf, const ngx_centrifugo_error_t *error);
 static void api_cleanup(void *data);
 
 
@@ -164,7 +166,10 @@ api_body_handler(ngx_http_request_t *r)
 
     ctx = ngx_http_get_module_ctx(r, ngx_centrifugo_module);
 
-    if (api_body(r, &ctx->job->arena, &body) != NGX_OK) {
+    if (api_body(r, &ctx->job->arena,
+                 ctx->method == NGX_CENTRIFUGO_API_BATCH, &body)
+        != NGX_OK)
+    {
         ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
         return;
     }
@@ -227,11 +232,13 @@ api_done(ngx_centrifugo_api_job_t *job)
 
 
 /*
- * The body in one piece, from memory or from a temporary file.
+ * The body in one piece, from memory or from a temporary file; with `copy` in
+ * the arena in any case.
  */
 
 static ngx_int_t
-api_body(ngx_http_request_t *r, ngx_centrifugo_arena_t *arena, ngx_str_t *body)
+api_body(ngx_http_request_t *r, ngx_centrifugo_arena_t *arena,
+    ngx_uint_t copy, ngx_str_t *body)
 {
     u_char       *p;
     size_t        len;
@@ -247,7 +254,7 @@ api_body(ngx_http_request_t *r, ngx_centrifugo_arena_t *arena, ngx_str_t *body)
 
     cl = r->request_body->bufs;
 
-    if (cl->next == NULL && ngx_buf_in_memory(cl->buf)) {
+    if (cl->next == NULL && ngx_buf_in_memory(cl->buf) && !copy) {
         body->data = cl->buf->pos;
         body->len = cl->buf->last - cl->buf->pos;
         return NGX_OK;
@@ -304,10 +311,26 @@ static ngx_int_t
 api_reply(ngx_http_request_t *r, api_ctx_t *ctx)
 {
     ngx_int_t                      rc;
+    ngx_uint_t                     status;
     ngx_centrifugo_api_command_t  *cmd;
+    const ngx_centrifugo_error_t  *error;
     static ngx_centrifugo_buf_t    b;
 
     ngx_centrifugo_buf_reset(&b);
+    status = NGX_HTTP_OK;
+
+    if (ctx->job->failed && !ctx->command_style) {
+        error = ngx_centrifugo_api_error(ctx->job->commands);
+
+        if (error) {
+            status = api_error_status(r, ctx->job->hcf, error);
+        }
+
+        if (status != NGX_HTTP_OK) {
+            ngx_centrifugo_api_error_json(&b, error);
+            goto respond;
+        }
+    }
 
     for (cmd = ctx->job->commands; cmd; cmd = cmd->next) {
 
@@ -327,8 +350,10 @@ api_reply(ngx_http_request_t *r, api_ctx_t *ctx)
         ngx_centrifugo_buf_byte(&b, '}');
     }
 
+respond:
+
     rc = b.failed ? NGX_HTTP_INTERNAL_SERVER_ERROR
-         : ngx_centrifugo_http_respond(r, NGX_HTTP_OK, "application/json",
+         : ngx_centrifugo_http_respond(r, status, "application/json",
                                        b.start, ngx_centrifugo_buf_len(&b));
 
     if (b.end - b.start > API_REPLY_KEPT) {
@@ -336,6 +361,47 @@ api_reply(ngx_http_request_t *r, api_ctx_t *ctx)
     }
 
     return rc;
+}
+
+
+/*
+ * The status says it, too, when the hub or the caller wants that.
+ */
+
+static ngx_uint_t
+api_error_status(ngx_http_request_t *r, ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_centrifugo_error_t *error)
+{
+    ngx_table_elt_t  *h;
+
+    if (hcf->api_error_mode != NGX_CENTRIFUGO_ERRORS_TRANSPORT) {
+
+        h = ngx_centrifugo_http_header(r, "x-centrifugo-error-mode", 23);
+
+        if (h == NULL
+            || h->value.len != 9
+            || ngx_strncmp(h->value.data, "transport", 9) != 0)
+        {
+            return NGX_HTTP_OK;
+        }
+    }
+
+    switch (error->code) {
+
+    case 102:
+    case 104:
+        return NGX_HTTP_NOT_FOUND;
+
+    case 107:
+    case 108:
+        return NGX_HTTP_BAD_REQUEST;
+
+    case 112:
+        return NGX_HTTP_RANGE_NOT_SATISFIABLE;
+
+    default:
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 }
 
 

@@ -13,9 +13,11 @@
 
 
 static const ngx_centrifugo_error_t *api_order_check(
-    ngx_centrifugo_api_command_t *cmd, ngx_centrifugo_order_t *order);
+    ngx_centrifugo_api_command_t *cmd, ngx_centrifugo_order_t *order,
+    const char **why);
 static const ngx_centrifugo_error_t *api_order_channel(
-    ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *channel);
+    ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *channel,
+    const char **why);
 static void api_order_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
     ngx_centrifugo_engine_result_t *result);
 
@@ -24,16 +26,18 @@ void
 ngx_centrifugo_api_order(ngx_centrifugo_api_command_t *cmd,
     ngx_centrifugo_order_t *order)
 {
+    const char                    *why;
     const ngx_centrifugo_error_t  *error;
     ngx_centrifugo_completion_t    done;
 
     cmd->channel = order->channel;
     cmd->user = order->user;
+    cmd->client = order->client;
 
-    error = api_order_check(cmd, order);
+    error = api_order_check(cmd, order, &why);
 
     if (error) {
-        ngx_centrifugo_api_fail(cmd, error);
+        ngx_centrifugo_api_fail(cmd, error, why);
         return;
     }
 
@@ -50,7 +54,7 @@ ngx_centrifugo_api_order(ngx_centrifugo_api_command_t *cmd,
 
 static const ngx_centrifugo_error_t *
 api_order_check(ngx_centrifugo_api_command_t *cmd,
-    ngx_centrifugo_order_t *order)
+    ngx_centrifugo_order_t *order, const char **why)
 {
     ngx_uint_t                     past;
     const ngx_centrifugo_error_t  *error;
@@ -61,11 +65,13 @@ api_order_check(ngx_centrifugo_api_command_t *cmd,
 
     case NGX_CENTRIFUGO_ORDER_SUBSCRIBE:
 
-        error = api_order_channel(cmd->job->hcf, &order->channel);
+        error = api_order_channel(cmd->job->hcf, &order->channel, why);
 
         if (error) {
             return error;
         }
+
+        *why = "its expire_at is in the past";
 
         return past ? &ngx_centrifugo_error_internal : NULL;
 
@@ -77,7 +83,8 @@ api_order_check(ngx_centrifugo_api_command_t *cmd,
         /* without a channel it is for all of them */
 
         return order->channel.len
-               ? api_order_channel(cmd->job->hcf, &order->channel) : NULL;
+               ? api_order_channel(cmd->job->hcf, &order->channel, why)
+               : NULL;
 
     case NGX_CENTRIFUGO_ORDER_DISCONNECT:
 
@@ -90,6 +97,7 @@ api_order_check(ngx_centrifugo_api_command_t *cmd,
         }
 
         if (order->code < API_CODE_MIN || order->code > API_CODE_MAX) {
+            *why = "its code is not from 3000 to 4999";
             return &ngx_centrifugo_error_request;
         }
 
@@ -106,18 +114,27 @@ api_order_check(ngx_centrifugo_api_command_t *cmd,
         return NULL;
     }
 
+    *why = "there is no such order";
+
     return &ngx_centrifugo_error_request;
 }
 
 
 static const ngx_centrifugo_error_t *
-api_order_channel(ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *channel)
+api_order_channel(ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *channel,
+    const char **why)
 {
-    /* nobody can be subscribed to a longer name */
-
-    if (channel->len == 0 || channel->len > NGX_CENTRIFUGO_NAME_MAX) {
+    if (channel->len == 0) {
+        *why = "no channel";
         return &ngx_centrifugo_error_request;
     }
+
+    if (channel->len > NGX_CENTRIFUGO_NAME_MAX) {
+        *why = "nobody can be subscribed to a name of that length";
+        return &ngx_centrifugo_error_request;
+    }
+
+    *why = "its namespace is not configured";
 
     return ngx_centrifugo_conf_channel(hcf, channel)
            ? NULL : &ngx_centrifugo_error_channel;
@@ -128,6 +145,6 @@ static void
 api_order_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
     ngx_centrifugo_engine_result_t *result)
 {
-    ngx_centrifugo_api_answered(
+    ngx_centrifugo_api_answered_by(
         (ngx_centrifugo_api_command_t *) (uintptr_t) handle, rc);
 }

@@ -8,15 +8,11 @@
 #include "../core/ngx_centrifugo_text.h"
 
 
-static ngx_int_t api_found(ngx_centrifugo_api_command_t *cmd);
 static void api_presence_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
     ngx_centrifugo_engine_result_t *result);
 static void api_channels_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
     ngx_centrifugo_buf_t *list);
 
-
-static const ngx_centrifugo_error_t  api_not_available =
-    { 108, ngx_string("not available"), 0 };
 
 static time_t  api_start;
 
@@ -32,25 +28,6 @@ ngx_centrifugo_api_init(void)
 }
 
 
-/* Room for the result, or the command's error. */
-
-static ngx_int_t
-api_found(ngx_centrifugo_api_command_t *cmd)
-{
-    cmd->found = ngx_centrifugo_arena_alloc(&cmd->job->arena,
-                                          sizeof(ngx_centrifugo_api_found_t));
-    if (cmd->found == NULL) {
-        ngx_centrifugo_api_fail(cmd, &ngx_centrifugo_error_internal);
-        return NGX_ERROR;
-    }
-
-    ngx_memzero(cmd->found, sizeof(ngx_centrifugo_api_found_t));
-    cmd->job->lists = 1;
-
-    return NGX_OK;
-}
-
-
 void
 ngx_centrifugo_api_presence(ngx_centrifugo_api_command_t *cmd,
     const ngx_str_t *channel)
@@ -63,23 +40,26 @@ ngx_centrifugo_api_presence(ngx_centrifugo_api_command_t *cmd,
     cmd->channel = *channel;
 
     if (channel->len == 0) {
-        ngx_centrifugo_api_fail(cmd, &ngx_centrifugo_error_request);
+        ngx_centrifugo_api_fail(cmd, &ngx_centrifugo_error_request,
+                                "no channel");
         return;
     }
 
     options = ngx_centrifugo_conf_channel(hcf, channel);
 
     if (options == NULL) {
-        ngx_centrifugo_api_fail(cmd, &ngx_centrifugo_error_channel);
+        ngx_centrifugo_api_fail(cmd, &ngx_centrifugo_error_channel,
+                                "its namespace is not configured");
         return;
     }
 
     if (!options->presence) {
-        ngx_centrifugo_api_fail(cmd, &api_not_available);
+        ngx_centrifugo_api_fail(cmd, &ngx_centrifugo_error_unavailable,
+                                "presence is off");
         return;
     }
 
-    if (api_found(cmd) != NGX_OK) {
+    if (ngx_centrifugo_api_found(cmd) != NGX_OK) {
         return;
     }
 
@@ -120,7 +100,7 @@ api_presence_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
         }
     }
 
-    ngx_centrifugo_api_answered(cmd, rc);
+    ngx_centrifugo_api_answered_by(cmd, rc);
 }
 
 
@@ -138,11 +118,12 @@ ngx_centrifugo_api_channels(ngx_centrifugo_api_command_t *cmd,
     if (pattern->len
         && ngx_centrifugo_glob_compile(&glob, pattern) != NGX_OK)
     {
-        ngx_centrifugo_api_fail(cmd, &ngx_centrifugo_error_internal);
+        ngx_centrifugo_api_fail(cmd, &ngx_centrifugo_error_internal,
+                                "it is no pattern, or too long");
         return;
     }
 
-    if (api_found(cmd) != NGX_OK) {
+    if (ngx_centrifugo_api_found(cmd) != NGX_OK) {
         return;
     }
 
@@ -179,7 +160,7 @@ api_channels_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
         rc = NGX_CENTRIFUGO_ENGINE_RETRY;
     }
 
-    ngx_centrifugo_api_answered(cmd, rc);
+    ngx_centrifugo_api_answered_by(cmd, rc);
 }
 
 
@@ -200,7 +181,7 @@ ngx_centrifugo_api_info(ngx_centrifugo_api_command_t *cmd)
     job = cmd->job;
     hub = &job->hcf->hub;
 
-    if (api_found(cmd) != NGX_OK) {
+    if (ngx_centrifugo_api_found(cmd) != NGX_OK) {
         return;
     }
 
@@ -209,7 +190,8 @@ ngx_centrifugo_api_info(ngx_centrifugo_api_command_t *cmd)
                                                  ngx_cycle->hostname.len + 1
                                                  + job->hcf->name.len);
     if (node->name.data == NULL) {
-        ngx_centrifugo_api_fail(cmd, &ngx_centrifugo_error_internal);
+        ngx_centrifugo_api_fail(cmd, &ngx_centrifugo_error_internal,
+                                "no memory");
         return;
     }
 
@@ -238,6 +220,12 @@ void
 ngx_centrifugo_api_rpc(ngx_centrifugo_api_command_t *cmd,
     const ngx_str_t *method)
 {
-    ngx_centrifugo_api_fail(cmd, method->len ? &ngx_centrifugo_api_not_found
-                                             : &ngx_centrifugo_error_request);
+    if (method->len == 0) {
+        ngx_centrifugo_api_fail(cmd, &ngx_centrifugo_error_request,
+                                "no method");
+        return;
+    }
+
+    ngx_centrifugo_api_fail(cmd, &ngx_centrifugo_api_not_found,
+                            "there is no handler for the method");
 }

@@ -1,8 +1,6 @@
 #include "ngx_centrifugo_http.h"
 
 
-static ngx_table_elt_t *http_header(ngx_http_request_t *r, const char *name,
-    size_t len);
 static ngx_uint_t http_authorization(ngx_str_t *value, const ngx_str_t *key);
 static ngx_uint_t http_argument(ngx_http_request_t *r, const ngx_str_t *key);
 
@@ -68,7 +66,7 @@ ngx_centrifugo_http_authorize(ngx_http_request_t *r,
         return NGX_DECLINED;
     }
 
-    h = http_header(r, "x-api-key", 9);
+    h = ngx_centrifugo_http_header(r, "x-api-key", 9);
 
     if (h) {
         ok = ngx_centrifugo_secret_equal(&hcf->api_key, &h->value);
@@ -156,8 +154,9 @@ http_argument(ngx_http_request_t *r, const ngx_str_t *key)
 }
 
 
-static ngx_table_elt_t *
-http_header(ngx_http_request_t *r, const char *name, size_t len)
+ngx_table_elt_t *
+ngx_centrifugo_http_header(ngx_http_request_t *r, const char *name,
+    size_t len)
 {
     ngx_uint_t        i;
     ngx_list_part_t  *part;

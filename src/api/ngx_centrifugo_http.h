@@ -27,5 +27,9 @@ ngx_int_t ngx_centrifugo_http_respond(ngx_http_request_t *r,
 ngx_int_t ngx_centrifugo_http_authorize(ngx_http_request_t *r,
     ngx_centrifugo_hub_conf_t *hcf);
 
+/* The first header of that name in lower case, or NULL. */
+ngx_table_elt_t *ngx_centrifugo_http_header(ngx_http_request_t *r,
+    const char *name, size_t len);
+
 
 #endif /* _NGX_CENTRIFUGO_HTTP_H_INCLUDED_ */

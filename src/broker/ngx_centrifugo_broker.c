@@ -12,6 +12,7 @@
 
 
 #define BROKER_WALK  256        /* channels put back in one turn */
+#define BROKER_CHECK 128        /* positions asked for in one turn */
 #define BROKER_LOOK  2048       /* channels looked at for a page */
 #define BROKER_STEPS 300000     /* of a pattern, for a page */
 
@@ -29,19 +30,53 @@ typedef struct {
     ngx_centrifugo_publication_t   pub;
     ngx_centrifugo_client_info_t   info;
 
+    ngx_queue_t          feeds;         /* by when they were looked at */
+    uint64_t             number;        /* the last that was given */
+
+    /* reading again what the log has lost */
+    ngx_centrifugo_channel_t      *catching;    /* NULL: none */
+    ngx_centrifugo_buf_t           caught;
+    ngx_str_t                      rest;        /* of it */
+
     /* putting channels back after a wipe */
     uint64_t             walk_id;
     uint64_t             walk_limit;
     ngx_msec_t           walk_again;    /* not before */
     unsigned             walk_failed:1;
+
+    unsigned             lost:1;        /* feeds have lost entries */
+    unsigned             asking:1;      /* for those of one */
+    unsigned             check:1;       /* positions are due */
 } broker_table_t;
+
+/* the position of a channel is asked for */
+typedef struct {
+    ngx_centrifugo_hub_conf_t     *hcf;
+    uint64_t                       id;
+} broker_check_t;
 
 
 static ngx_centrifugo_channel_t *broker_find(ngx_centrifugo_hub_conf_t *hcf,
     uint64_t id);
 static ngx_uint_t broker_wanted(ngx_centrifugo_hub_t *hub, uint64_t id);
 static ngx_int_t broker_next(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log);
+static void broker_publication(broker_table_t *table,
+    ngx_centrifugo_channel_t *ch);
 static void broker_delivered(broker_table_t *table);
+static void broker_release(ngx_centrifugo_channel_t *ch);
+static void broker_insufficient(ngx_centrifugo_channel_t *ch,
+    const ngx_centrifugo_position_t *top);
+static ngx_int_t broker_catch_up(ngx_centrifugo_hub_conf_t *hcf);
+static ngx_int_t broker_catch(ngx_centrifugo_channel_t *ch);
+static void broker_caught(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
+    ngx_centrifugo_engine_result_t *result);
+static ngx_int_t broker_caught_all(ngx_centrifugo_feed_t *feed,
+    ngx_centrifugo_engine_result_t *result, ngx_centrifugo_buf_t *b);
+static ngx_int_t broker_check(ngx_centrifugo_hub_conf_t *hcf);
+static void broker_check_feed(ngx_centrifugo_feed_t *feed);
+static void broker_checked(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
+    ngx_centrifugo_engine_result_t *result);
+static ngx_msec_t broker_meta_ttl(ngx_centrifugo_channel_t *ch);
 static void broker_overrun(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log);
 static ngx_int_t broker_resync(ngx_centrifugo_hub_conf_t *hcf,
     ngx_log_t *log);
@@ -75,6 +110,8 @@ ngx_centrifugo_broker_init(ngx_centrifugo_hub_conf_t *hcf)
     ngx_rbtree_init(&table->by_name, &table->sentinel,
                     ngx_str_rbtree_insert_value);
 
+    ngx_queue_init(&table->feeds);
+
     hcf->channels = table;
     hcf->engine = &ngx_centrifugo_engine_memory;
 #if (NGX_CENTRIFUGO_TEST)
@@ -91,9 +128,13 @@ ngx_centrifugo_broker_init(ngx_centrifugo_hub_conf_t *hcf)
 void
 ngx_centrifugo_broker_exit(ngx_centrifugo_hub_conf_t *hcf)
 {
+    broker_table_t  *table;
+
     ngx_centrifugo_engine(hcf)->exit_worker(hcf);
 
-    free(hcf->channels);
+    table = hcf->channels;
+    ngx_centrifugo_buf_free(&table->caught);
+    free(table);
     hcf->channels = NULL;
 }
 
@@ -214,10 +255,17 @@ ngx_centrifugo_broker_poll(ngx_centrifugo_hub_conf_t *hcf,
         if (table->current == NULL) {
             budget--;
 
-            rc = broker_next(hcf, log);
+            /* what was lost comes before what is left */
+
+            rc = table->lost ? broker_catch_up(hcf) : broker_next(hcf, log);
+
+            if (rc == NGX_BUSY) {
+                return NGX_OK;
+            }
 
             if (rc == NGX_DONE) {
-                return broker_resync(hcf, log);
+                rc = broker_resync(hcf, log);
+                return (rc == NGX_OK) ? broker_check(hcf) : rc;
             }
 
             if (rc == NGX_ERROR) {
@@ -278,7 +326,15 @@ broker_next(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
         return NGX_AGAIN;
     }
 
+    if (entry->position.offset && ch->feed
+        && entry->position.offset <= ch->feed->caught
+        && entry->position.epoch == ch->feed->position.epoch)
+    {
+        return NGX_AGAIN;
+    }
+
     ngx_memzero(&table->pub, sizeof(ngx_centrifugo_publication_t));
+
     switch (entry->type) {
 
     case NGX_CENTRIFUGO_ENTRY_JOIN:
@@ -298,6 +354,7 @@ broker_next(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
     table->pub.delta = (entry->flags & NGX_CENTRIFUGO_PUB_DELTA) != 0;
     table->pub.offset = entry->position.offset;
     table->pub.epoch = entry->position.epoch;
+    table->pub.time = entry->time;
     table->pub.tags = entry->tags;
 
     if (entry->info.len
@@ -313,40 +370,116 @@ broker_next(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
         return NGX_AGAIN;
     }
 
-    /* the channel stays, even if it loses its last subscription meanwhile */
+    broker_publication(table, ch);
 
+    return NGX_OK;
+}
+
+
+/*
+ * What is in table->pub is delivered next.  The channel stays, even if it loses
+ * its last subscription meanwhile.
+ */
+
+static void
+broker_publication(broker_table_t *table, ngx_centrifugo_channel_t *ch)
+{
     ch->count++;
     table->current = ch;
     table->mark.next = NULL;
-
-    return NGX_OK;
 }
 
 
 static void
 broker_delivered(broker_table_t *table)
 {
+    ngx_centrifugo_feed_t     *feed;
     ngx_centrifugo_channel_t  *ch;
 
     ch = table->current;
+    feed = ch->feed;
     table->current = NULL;
 
+    if (feed && table->pub.offset) {
+        feed->checked = ngx_current_msec;
+
+        if (feed->position.epoch != table->pub.epoch) {
+            feed->caught = 0;
+            feed->position.epoch = table->pub.epoch;
+            feed->position.offset = table->pub.offset;
+
+        } else if (feed->position.offset < table->pub.offset) {
+            feed->position.offset = table->pub.offset;
+        }
+    }
+
+    broker_release(ch);
+}
+
+
+static void
+broker_release(ngx_centrifugo_channel_t *ch)
+{
     if (--ch->count == 0) {
         ngx_centrifugo_engine(ch->hcf)->unsubscribe(ch);
     }
 }
 
 
+/*
+ * The stream has gone on in a way that this worker can't follow.
+ */
+
+static void
+broker_insufficient(ngx_centrifugo_channel_t *ch,
+    const ngx_centrifugo_position_t *top)
+{
+    ngx_centrifugo_feed_t  *feed;
+
+    ch->count++;
+
+    if (broker_restore && broker_restore->insufficient) {
+        broker_restore->insufficient(ch, top);
+    }
+
+    feed = ch->feed;
+
+    if (feed) {
+        feed->position = *top;
+        feed->caught = 0;
+        feed->last.offset = 0;
+        feed->checked = ngx_current_msec;
+    }
+
+    broker_release(ch);
+}
+
+
 static void
 broker_overrun(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
 {
-    ngx_uint_t          n;
-    broker_table_t     *table;
-    ngx_rbtree_node_t  *node;
+    ngx_uint_t                 n;
+    ngx_queue_t               *q;
+    broker_table_t            *table;
+    ngx_rbtree_node_t         *node;
+    ngx_centrifugo_feed_t     *feed;
+    ngx_centrifugo_channel_t  *ch;
 
     table = hcf->channels;
 
     /* which channels lost something is not known: each may have */
+
+    for (q = ngx_queue_head(&table->feeds);
+         q != ngx_queue_sentinel(&table->feeds);
+         q = ngx_queue_next(q))
+    {
+        feed = ngx_queue_data(q, ngx_centrifugo_feed_t, link);
+
+        if (feed->positioned) {
+            feed->lost = 1;
+            table->lost = 1;
+        }
+    }
 
     n = 0;
 
@@ -355,7 +488,11 @@ broker_overrun(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
              node;
              node = ngx_rbtree_next(&table->by_id, node))
         {
-            n++;
+            ch = ngx_rbtree_data(node, ngx_centrifugo_channel_t, node);
+
+            if (ch->feed == NULL || !ch->feed->lost) {
+                n++;
+            }
         }
     }
 
@@ -374,6 +511,345 @@ broker_overrun(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
 
 
 /*
+ * Channels that followed a stream when the log was overrun read its history
+ * since then, one after the other, before the log is read on.  NGX_OK: a
+ * publication is to be delivered; NGX_AGAIN: call again; NGX_BUSY: the engine
+ * has not answered yet.
+ */
+
+static ngx_int_t
+broker_catch_up(ngx_centrifugo_hub_conf_t *hcf)
+{
+    ngx_queue_t            *q;
+    broker_table_t         *table;
+    ngx_centrifugo_feed_t  *feed;
+
+    table = hcf->channels;
+
+    if (table->asking) {
+        return NGX_BUSY;
+    }
+
+    if (table->catching) {
+        return broker_catch(table->catching);
+    }
+
+    for (q = ngx_queue_head(&table->feeds);
+         q != ngx_queue_sentinel(&table->feeds);
+         q = ngx_queue_next(q))
+    {
+        feed = ngx_queue_data(q, ngx_centrifugo_feed_t, link);
+
+        if (feed->lost) {
+            feed->channel->count++;
+            table->catching = feed->channel;
+
+            return broker_catch(feed->channel);
+        }
+    }
+
+    table->lost = 0;
+
+    return NGX_AGAIN;
+}
+
+
+static ngx_int_t
+broker_catch(ngx_centrifugo_channel_t *ch)
+{
+    broker_table_t                  *table;
+    ngx_centrifugo_feed_t           *feed;
+    ngx_centrifugo_completion_t      done;
+    ngx_centrifugo_history_wish_t    wish;
+
+    table = ch->hcf->channels;
+    feed = ch->feed;
+
+    if (feed && feed->lost) {
+
+        /* not asked yet; whoever has overrun it meanwhile asks anew */
+
+        feed->lost = 0;
+        feed->caught = 0;
+        table->asking = 1;
+        table->rest.len = 0;
+        ngx_centrifugo_buf_reset(&table->caught);
+
+        ngx_memzero(&wish, sizeof(ngx_centrifugo_history_wish_t));
+        wish.channel = ch->name.str;
+        wish.since = feed->position;
+        wish.bounded = 1;
+        wish.limit = NGX_CENTRIFUGO_ALL;
+        wish.max = ch->hcf->queue_max_size;
+        wish.meta_ttl = broker_meta_ttl(ch);
+
+        done.handler = broker_caught;
+        done.handle = (uint64_t) (uintptr_t) ch->hcf;
+
+        ngx_centrifugo_engine(ch->hcf)->history(ch->hcf, &wish, &done);
+
+        return NGX_AGAIN;
+    }
+
+    if (feed
+        && ngx_centrifugo_broker_publication_next(&table->rest, &table->pub,
+                                                  &table->info)
+           == NGX_OK)
+    {
+        /* nobody began behind it: who did has its offset */
+
+        table->entry.pos = UINT64_MAX;
+        table->pub.epoch = feed->position.epoch;
+
+        feed->caught = table->pub.offset;
+
+        broker_publication(table, ch);
+
+        return NGX_OK;
+    }
+
+    table->catching = NULL;
+    broker_release(ch);
+
+    return NGX_AGAIN;
+}
+
+
+static void
+broker_caught(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
+    ngx_centrifugo_engine_result_t *result)
+{
+    broker_table_t             *table;
+    ngx_centrifugo_feed_t      *feed;
+    ngx_centrifugo_position_t   top;
+    ngx_centrifugo_hub_conf_t  *hcf;
+
+    hcf = (ngx_centrifugo_hub_conf_t *) (uintptr_t) handle;
+    table = hcf->channels;
+    table->asking = 0;
+
+    feed = table->catching->feed;
+
+    if (feed == NULL) {
+        return;
+    }
+
+    if (rc == NGX_CENTRIFUGO_ENGINE_OK
+        && broker_caught_all(feed, result, &table->caught) == NGX_OK)
+    {
+        table->rest.data = table->caught.start;
+        table->rest.len = ngx_centrifugo_buf_len(&table->caught);
+        return;
+    }
+
+    /* without a position nobody is at the top */
+
+    ngx_memzero(&top, sizeof(ngx_centrifugo_position_t));
+
+    broker_insufficient(table->catching, result ? &result->position : &top);
+}
+
+
+/*
+ * Whether what was read goes from the feed's position up to the top; then it is
+ * kept.
+ */
+
+static ngx_int_t
+broker_caught_all(ngx_centrifugo_feed_t *feed,
+    ngx_centrifugo_engine_result_t *result, ngx_centrifugo_buf_t *b)
+{
+    uint64_t                       first, last;
+    ngx_str_t                      list;
+    ngx_centrifugo_client_info_t   info;
+    ngx_centrifugo_publication_t   pub;
+
+    list = result->publications;
+    first = 0;
+    last = 0;
+
+    while (ngx_centrifugo_broker_publication_next(&list, &pub, &info)
+           == NGX_OK)
+    {
+        first = first ? first : pub.offset;
+        last = pub.offset;
+    }
+
+    if (!ngx_centrifugo_broker_recovered(&feed->position, &result->position,
+                                         result->npublications, first, last))
+    {
+        return NGX_DECLINED;
+    }
+
+    ngx_centrifugo_buf_append(b, result->publications.data,
+                              result->publications.len);
+
+    return b->failed ? NGX_ERROR : NGX_OK;
+}
+
+
+void
+ngx_centrifugo_broker_tick(ngx_centrifugo_hub_conf_t *hcf)
+{
+    broker_table_t  *table;
+
+    table = hcf->channels;
+    table->check = 1;
+}
+
+
+/*
+ * Positions that nothing has confirmed for a while are compared with the
+ * stream's, when this worker has read all of the log.  NGX_AGAIN: call again.
+ */
+
+static ngx_int_t
+broker_check(ngx_centrifugo_hub_conf_t *hcf)
+{
+    ngx_uint_t              n;
+    ngx_msec_t              delay;
+    broker_table_t         *table;
+    ngx_centrifugo_feed_t  *feed;
+
+    table = hcf->channels;
+
+    if (!table->check) {
+        return NGX_OK;
+    }
+
+    delay = hcf->channel_position_check_delay;
+
+    for (n = 0; !ngx_queue_empty(&table->feeds); n++) {
+
+        feed = ngx_queue_data(ngx_queue_head(&table->feeds),
+                              ngx_centrifugo_feed_t, link);
+
+        /* it is looked at twice within the delay, so that is kept nearly */
+
+        if ((ngx_msec_t) (ngx_current_msec - feed->looked) < delay / 2) {
+            break;
+        }
+
+        if (n == BROKER_CHECK) {
+            return NGX_AGAIN;
+        }
+
+        feed->looked = ngx_current_msec;
+
+        ngx_queue_remove(&feed->link);
+        ngx_queue_insert_tail(&table->feeds, &feed->link);
+
+        if (feed->positioned
+            && (ngx_msec_t) (ngx_current_msec - feed->checked) >= delay)
+        {
+            broker_check_feed(feed);
+        }
+    }
+
+    table->check = 0;
+
+    return NGX_OK;
+}
+
+
+static void
+broker_check_feed(ngx_centrifugo_feed_t *feed)
+{
+    broker_check_t                  *check;
+    ngx_centrifugo_channel_t        *ch;
+    ngx_centrifugo_completion_t      done;
+    ngx_centrifugo_history_wish_t    wish;
+
+    ch = feed->channel;
+
+    check = malloc(sizeof(broker_check_t));
+    if (check == NULL) {
+        return;
+    }
+
+    check->hcf = ch->hcf;
+    check->id = ch->node.key;
+
+    ngx_memzero(&wish, sizeof(ngx_centrifugo_history_wish_t));
+    wish.channel = ch->name.str;
+    wish.meta_ttl = broker_meta_ttl(ch);
+
+    done.handler = broker_checked;
+    done.handle = (uint64_t) (uintptr_t) check;
+
+    ngx_centrifugo_engine(ch->hcf)->history(ch->hcf, &wish, &done);
+}
+
+
+static void
+broker_checked(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
+    ngx_centrifugo_engine_result_t *result)
+{
+    broker_check_t             *check;
+    ngx_centrifugo_feed_t      *feed;
+    ngx_centrifugo_channel_t   *ch;
+    ngx_centrifugo_hub_conf_t  *hcf;
+
+    check = (broker_check_t *) (uintptr_t) handle;
+    hcf = check->hcf;
+    ch = broker_find(hcf, check->id);
+    free(check);
+
+    if (ch == NULL || ch->feed == NULL || rc != NGX_CENTRIFUGO_ENGINE_OK) {
+        return;
+    }
+
+    feed = ch->feed;
+
+    if (feed->position.epoch == result->position.epoch
+        && feed->position.offset >= result->position.offset)
+    {
+        feed->checked = ngx_current_msec;
+        return;
+    }
+
+    /* what this worker lacks may be on its way: the next look tells */
+
+    if (!feed->lost && !ngx_centrifugo_hub_unread(&hcf->hub)) {
+        broker_insufficient(ch, &result->position);
+    }
+}
+
+
+static ngx_msec_t
+broker_meta_ttl(ngx_centrifugo_channel_t *ch)
+{
+    ngx_centrifugo_channel_options_t  *options;
+
+    options = ngx_centrifugo_conf_channel(ch->hcf, &ch->name.str);
+
+    return options ? options->history_meta_ttl : 0;
+}
+
+
+ngx_queue_t *
+ngx_centrifugo_broker_feeds(ngx_centrifugo_hub_conf_t *hcf)
+{
+    broker_table_t  *table;
+
+    table = hcf->channels;
+
+    return &table->feeds;
+}
+
+
+uint64_t
+ngx_centrifugo_broker_number(ngx_centrifugo_hub_conf_t *hcf)
+{
+    broker_table_t  *table;
+
+    table = hcf->channels;
+
+    return ++table->number;
+}
+
+
+/*
  * After a shard was wiped: enters this worker's channels again, in steps.  The
  * log is read up to where it stood when the wipe was seen, so no entry with an
  * old id is left when ids change.
@@ -382,11 +858,11 @@ broker_overrun(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
 static ngx_int_t
 broker_resync(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
 {
-    uint64_t                   id;
     ngx_int_t                  rc;
     ngx_uint_t                 n;
     broker_table_t            *table;
     ngx_centrifugo_hub_t      *hub;
+    ngx_centrifugo_join_t      join;
     ngx_centrifugo_channel_t  *ch;
 
     hub = &hcf->hub;
@@ -452,7 +928,13 @@ broker_resync(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
 
         table->walk_id = ch->node.key + 1;
 
-        rc = ngx_centrifugo_hub_resync_rejoin(hub, &ch->name.str, &id);
+        ngx_memzero(&join, sizeof(ngx_centrifugo_join_t));
+
+        if (ch->feed && ch->feed->positioned) {
+            join.meta_ttl = broker_meta_ttl(ch);
+        }
+
+        rc = ngx_centrifugo_hub_resync_rejoin(hub, &ch->name.str, &join);
 
         if (rc == NGX_ERROR) {
 
@@ -466,14 +948,18 @@ broker_resync(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
             return NGX_OK;
         }
 
-        if (rc == NGX_OK && id != ch->node.key) {
+        if (rc == NGX_OK && join.channel != ch->node.key) {
             ngx_rbtree_delete(&table->by_id, &ch->node);
-            ch->node.key = id;
+            ch->node.key = join.channel;
             ngx_rbtree_insert(&table->by_id, &ch->node);
         }
 
         if (rc == NGX_OK && broker_restore) {
             broker_restore->channel(ch);
+        }
+
+        if (rc == NGX_OK && join.meta_ttl) {
+            broker_insufficient(ch, &join.position);
         }
     }
 

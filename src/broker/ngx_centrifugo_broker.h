@@ -25,12 +25,19 @@ typedef enum {
  * get deltas or numbers instead of names.  It is there as long as `users` is
  * not 0.
  */
+typedef struct ngx_centrifugo_channel_s  ngx_centrifugo_channel_t;
+
 typedef struct {
+    ngx_queue_t                  link;          /* all of a hub */
+    ngx_centrifugo_channel_t    *channel;
     ngx_centrifugo_position_t    position;      /* of what this worker has
                                                    delivered last, or found
                                                    when it joined */
     ngx_msec_t                   checked;       /* the position, the last time:
                                                    by an entry or by asking */
+    ngx_msec_t                   looked;        /* whether that is due */
+    uint64_t                     caught;        /* entries of the log up to this
+                                                   offset came by a catch-up */
     ngx_uint_t                   users;         /* subscriptions */
     ngx_uint_t                   positioned;    /* of them */
     ngx_uint_t                   deltas;        /* of them */
@@ -45,14 +52,14 @@ typedef struct {
 /*
  * A channel that clients of this worker are subscribed to.
  */
-typedef struct {
+struct ngx_centrifugo_channel_s {
     ngx_rbtree_node_t            node;          /* by id */
     ngx_str_node_t               name;
     ngx_centrifugo_hub_conf_t   *hcf;
     ngx_queue_t                  subscriptions; /* of the client layer */
     ngx_uint_t                   count;
     ngx_centrifugo_feed_t       *feed;          /* NULL: none */
-} ngx_centrifugo_channel_t;
+};
 
 typedef struct {
     ngx_centrifugo_channel_t    *channel;       /* subscribe */
@@ -244,6 +251,16 @@ ngx_int_t ngx_centrifugo_broker_poll(ngx_centrifugo_hub_conf_t *hcf,
     ngx_centrifugo_deliver_pt deliver, ngx_uint_t budget, ngx_log_t *log);
 
 /*
+ * Each second: positions that were not confirmed for
+ * channel_position_check_delay are to be asked for by the next polls.
+ */
+void ngx_centrifugo_broker_tick(ngx_centrifugo_hub_conf_t *hcf);
+
+/* within the broker: all feeds of a hub, and its next number */
+ngx_queue_t *ngx_centrifugo_broker_feeds(ngx_centrifugo_hub_conf_t *hcf);
+uint64_t ngx_centrifugo_broker_number(ngx_centrifugo_hub_conf_t *hcf);
+
+/*
  * To be called once after any number of publishes, with no lock held: wakes
  * the other workers, and tells by 1 that this one has to poll, too.
  */
@@ -307,6 +324,9 @@ ngx_centrifugo_feed_t *ngx_centrifugo_feed_take(
     ngx_centrifugo_channel_t *channel,
     const ngx_centrifugo_position_t *position);
 void ngx_centrifugo_feed_give(ngx_centrifugo_channel_t *channel);
+
+/* The number of a channel with a feed; none is given twice. */
+uint64_t ngx_centrifugo_feed_id(ngx_centrifugo_channel_t *channel);
 
 /*
  * The next of the entries in result->presence: takes it from the front.

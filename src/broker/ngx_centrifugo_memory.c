@@ -5,7 +5,8 @@
 #include "ngx_centrifugo_broker.h"
 
 
-#define MEMORY_READ   (64 * 1024)   /* bytes of presence in one section */
+#define MEMORY_READ   (64 * 1024)   /* bytes of presence or history in one
+                                       section */
 #define MEMORY_USERS  256           /* entries, of its users */
 
 
@@ -30,6 +31,21 @@ static void memory_presence(ngx_centrifugo_hub_conf_t *hcf,
     const ngx_str_t *channel, const ngx_centrifugo_completion_t *done);
 static void memory_presence_stats(ngx_centrifugo_hub_conf_t *hcf,
     const ngx_str_t *channel, const ngx_centrifugo_completion_t *done);
+static void memory_history(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_centrifugo_history_wish_t *wish,
+    const ngx_centrifugo_completion_t *done);
+static void memory_history_remove(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_str_t *channel, const ngx_centrifugo_completion_t *done);
+static ngx_int_t memory_room(ngx_centrifugo_history_t *h,
+    ngx_centrifugo_buf_t *list, size_t size);
+static ngx_int_t memory_read(ngx_centrifugo_hub_conf_t *hcf,
+    ngx_centrifugo_history_t *h, ngx_centrifugo_buf_t *list, size_t max,
+    ngx_int_t rc);
+static ngx_uint_t memory_recovered(
+    const ngx_centrifugo_subscribe_wish_t *wish,
+    ngx_centrifugo_history_t *h, ngx_centrifugo_buf_t *list);
+static void memory_take_list(ngx_centrifugo_buf_t *list);
+static void memory_give_list(ngx_centrifugo_buf_t *list);
 static int memory_compare(const void *one, const void *two);
 
 
@@ -45,9 +61,14 @@ const ngx_centrifugo_engine_t  ngx_centrifugo_engine_memory = {
     memory_announce,
     memory_presence,
     memory_presence_stats,
-    NULL,
-    NULL
+    memory_history,
+    memory_history_remove
 };
+
+
+/* of the last history that was read, for the next */
+
+static ngx_centrifugo_buf_t  memory_list;
 
 
 static ngx_int_t
@@ -62,6 +83,7 @@ memory_init_worker(ngx_centrifugo_hub_conf_t *hcf)
 static void
 memory_exit_worker(ngx_centrifugo_hub_conf_t *hcf)
 {
+    ngx_centrifugo_buf_free(&memory_list);
     ngx_centrifugo_hub_exit(&hcf->hub);
 }
 
@@ -72,7 +94,7 @@ memory_publish(ngx_centrifugo_hub_conf_t *hcf,
     const ngx_centrifugo_completion_t *done)
 {
     ngx_centrifugo_engine_rc_e        rc;
-    ngx_centrifugo_position_t         position;
+    ngx_centrifugo_engine_result_t    result;
     ngx_centrifugo_hub_publication_t  p;
 
     if (pub->info.len + pub->tags.len + pub->data.len
@@ -88,10 +110,19 @@ memory_publish(ngx_centrifugo_hub_conf_t *hcf,
     p.info = pub->info;
     p.tags = pub->tags;
     p.data = pub->data;
-    p.flags = pub->json ? NGX_CENTRIFUGO_PUB_JSON : 0;
+    p.flags = (pub->json ? NGX_CENTRIFUGO_PUB_JSON : 0)
+              | (pub->delta ? NGX_CENTRIFUGO_PUB_DELTA : 0);
     p.time = ngx_centrifugo_broker_time();
+    p.size = pub->history_size;
+    p.ttl = pub->history_ttl;
+    p.meta_ttl = pub->history_meta_ttl;
+    p.key = pub->idempotency_key;
+    p.version = pub->version;
+    p.version_epoch = pub->version_epoch;
 
-    switch (ngx_centrifugo_hub_publish(&hcf->hub, &p, &position)) {
+    ngx_memzero(&result, sizeof(ngx_centrifugo_engine_result_t));
+
+    switch (ngx_centrifugo_hub_publish(&hcf->hub, &p, &result.position)) {
 
     case NGX_OK:
     case NGX_DECLINED:
@@ -99,11 +130,19 @@ memory_publish(ngx_centrifugo_hub_conf_t *hcf,
         ngx_centrifugo_hub_add(&hcf->hub, NGX_CENTRIFUGO_COUNT_PUBLISHED, 1);
         break;
 
+    case NGX_DONE:
+        rc = NGX_CENTRIFUGO_ENGINE_OK;
+        break;
+
+    case NGX_BUSY:
+        rc = NGX_CENTRIFUGO_ENGINE_RETRY;
+        break;
+
     default:
         rc = NGX_CENTRIFUGO_ENGINE_UNAVAILABLE;
     }
 
-    done->handler(done->handle, rc, NULL);
+    done->handler(done->handle, rc, &result);
 }
 
 
@@ -112,17 +151,47 @@ memory_subscribe(ngx_centrifugo_hub_conf_t *hcf,
     const ngx_centrifugo_subscribe_wish_t *wish,
     const ngx_centrifugo_completion_t *done)
 {
-    ngx_int_t                        rc;
+    ngx_int_t                        rc, read;
+    ngx_centrifugo_buf_t             list;
     ngx_centrifugo_join_t            join;
     ngx_centrifugo_channel_t        *ch;
+    ngx_centrifugo_history_t         h;
     ngx_centrifugo_engine_result_t   result;
 
     ngx_memzero(&join, sizeof(ngx_centrifugo_join_t));
     ngx_memzero(&result, sizeof(ngx_centrifugo_engine_result_t));
 
-    rc = ngx_centrifugo_hub_join(&hcf->hub, &wish->channel, &join, NULL, NULL);
+    join.meta_ttl = wish->meta_ttl;
+    ngx_memzero(&list, sizeof(ngx_centrifugo_buf_t));
+
+    if (wish->recover) {
+        ngx_memzero(&h, sizeof(ngx_centrifugo_history_t));
+
+        h.channel = wish->channel;
+        h.limit = 1;
+        h.reverse = 1;
+
+        if (wish->recover == NGX_CENTRIFUGO_RECOVER_STREAM) {
+            h.limit = wish->limit;
+            h.reverse = 0;
+            h.since = wish->since.offset;
+            h.bounded = 1;
+            h.strict = 1;
+        }
+
+        memory_take_list(&list);
+
+        if (memory_room(&h, &list, MEMORY_READ) != NGX_OK) {
+            done->handler(done->handle, NGX_CENTRIFUGO_ENGINE_RETRY, NULL);
+            return;
+        }
+    }
+
+    rc = ngx_centrifugo_hub_join(&hcf->hub, &wish->channel, &join,
+                                 wish->recover ? &h : NULL, &read);
 
     if (rc != NGX_OK) {
+        memory_give_list(&list);
         done->handler(done->handle,
                       rc == NGX_DECLINED ? NGX_CENTRIFUGO_ENGINE_RETRY
                                          : NGX_CENTRIFUGO_ENGINE_UNAVAILABLE,
@@ -137,12 +206,24 @@ memory_subscribe(ngx_centrifugo_hub_conf_t *hcf,
         /* out of memory for a channel that this worker did not have yet */
 
         ngx_centrifugo_hub_leave(&hcf->hub, &wish->channel);
+        memory_give_list(&list);
         done->handler(done->handle, NGX_CENTRIFUGO_ENGINE_RETRY, NULL);
         return;
     }
 
     result.channel = ch;
     result.pos = join.pos;
+    result.position = join.position;
+
+    if (wish->recover
+        && memory_read(hcf, &h, &list, wish->max, read) == NGX_OK
+        && memory_recovered(wish, &h, &list))
+    {
+        result.recovered = 1;
+        result.publications.data = list.start;
+        result.publications.len = ngx_centrifugo_buf_len(&list);
+        result.npublications = h.n;
+    }
 
     /* what the answer sets going may end the subscription at once */
 
@@ -156,6 +237,8 @@ memory_subscribe(ngx_centrifugo_hub_conf_t *hcf,
 
         memory_unsubscribe(ch);
     }
+
+    memory_give_list(&list);
 }
 
 
@@ -327,6 +410,213 @@ memory_presence_stats(ngx_centrifugo_hub_conf_t *hcf,
                   rc == NGX_OK ? NGX_CENTRIFUGO_ENGINE_OK
                                : NGX_CENTRIFUGO_ENGINE_UNAVAILABLE,
                   &result);
+}
+
+
+static void
+memory_history(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_centrifugo_history_wish_t *wish,
+    const ngx_centrifugo_completion_t *done)
+{
+    ngx_int_t                        rc;
+    ngx_uint_t                       again;
+    ngx_centrifugo_buf_t             list;
+    ngx_centrifugo_history_t         h;
+    ngx_centrifugo_engine_rc_e       erc;
+    ngx_centrifugo_engine_result_t   result;
+
+    memory_take_list(&list);
+
+    for (again = 0; again < 2; again++) {
+        ngx_memzero(&h, sizeof(ngx_centrifugo_history_t));
+
+        h.channel = wish->channel;
+        h.since = wish->since.offset;
+        h.limit = wish->limit;
+        h.meta_ttl = wish->meta_ttl;
+        h.bounded = wish->bounded;
+        h.reverse = wish->reverse;
+
+        ngx_centrifugo_buf_reset(&list);
+
+        rc = memory_read(hcf, &h, &list, wish->max, NGX_AGAIN);
+
+        /* gone between two sections: what is there now is as good */
+
+        if (rc != NGX_DECLINED) {
+            break;
+        }
+    }
+
+    ngx_memzero(&result, sizeof(ngx_centrifugo_engine_result_t));
+
+    result.position = h.position;
+    result.publications.data = list.start;
+    result.publications.len = ngx_centrifugo_buf_len(&list);
+    result.npublications = h.n;
+
+    switch (rc) {
+
+    case NGX_OK:
+        erc = NGX_CENTRIFUGO_ENGINE_OK;
+        break;
+
+    case NGX_ABORT:
+        erc = NGX_CENTRIFUGO_ENGINE_REFUSED;
+        break;
+
+    case NGX_DECLINED:
+    case NGX_BUSY:
+        erc = NGX_CENTRIFUGO_ENGINE_RETRY;
+        break;
+
+    default:
+        erc = NGX_CENTRIFUGO_ENGINE_UNAVAILABLE;
+    }
+
+    done->handler(done->handle, erc, &result);
+
+    memory_give_list(&list);
+}
+
+
+static void
+memory_history_remove(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_str_t *channel, const ngx_centrifugo_completion_t *done)
+{
+    done->handler(done->handle,
+                  ngx_centrifugo_hub_history_remove(&hcf->hub, channel)
+                  == NGX_OK
+                  ? NGX_CENTRIFUGO_ENGINE_OK
+                  : NGX_CENTRIFUGO_ENGINE_UNAVAILABLE,
+                  NULL);
+}
+
+
+/*
+ * The parts of a history that follow one which gave `rc` (NGX_AGAIN: the first
+ * is to be read); h->n counts all.  NGX_OK: that was all; NGX_ABORT: it is more
+ * than `max` bytes; NGX_DECLINED: it changed; NGX_BUSY: no memory; NGX_ERROR:
+ * damaged.
+ */
+
+static ngx_int_t
+memory_read(ngx_centrifugo_hub_conf_t *hcf, ngx_centrifugo_history_t *h,
+    ngx_centrifugo_buf_t *list, size_t max, ngx_int_t rc)
+{
+    ngx_uint_t  n;
+
+    n = 0;
+
+    for ( ;; ) {
+
+        if (rc == NGX_OK || rc == NGX_AGAIN) {
+            list->last += h->len;
+            n += h->n;
+        }
+
+        if (ngx_centrifugo_buf_len(list) > max) {
+            rc = NGX_ABORT;
+        }
+
+        if (rc != NGX_AGAIN && rc != NGX_BUSY) {
+            break;
+        }
+
+        if (memory_room(h, list, rc == NGX_BUSY ? ngx_max(h->need, MEMORY_READ)
+                                                : MEMORY_READ)
+            != NGX_OK)
+        {
+            rc = NGX_BUSY;
+            break;
+        }
+
+        rc = ngx_centrifugo_hub_history(&hcf->hub, h);
+    }
+
+    h->n = n;
+
+    return rc;
+}
+
+
+static ngx_int_t
+memory_room(ngx_centrifugo_history_t *h, ngx_centrifugo_buf_t *list,
+    size_t size)
+{
+    if (ngx_centrifugo_buf_reserve(list, size) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    h->buf = list->last;
+    h->size = list->end - list->last;
+    h->len = 0;
+    h->n = 0;
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+memory_recovered(const ngx_centrifugo_subscribe_wish_t *wish,
+    ngx_centrifugo_history_t *h, ngx_centrifugo_buf_t *list)
+{
+    u_char                   *p;
+    uint64_t                  first, last;
+    ngx_centrifugo_stored_t   stored;
+
+    first = 0;
+    last = 0;
+
+    for (p = list->start;
+         p < list->last;
+         p += ngx_centrifugo_stored_size(stored.info_len, stored.tags_len,
+                                         stored.data_len))
+    {
+        ngx_memcpy(&stored, p, sizeof(ngx_centrifugo_stored_t));
+        first = first ? first : stored.offset;
+        last = stored.offset;
+    }
+
+    if (wish->recover == NGX_CENTRIFUGO_RECOVER_STREAM) {
+        return ngx_centrifugo_broker_recovered(&wish->since, &h->position,
+                                               h->n, first, last);
+    }
+
+    if (wish->since.offset && wish->since.offset == h->position.offset
+        && wish->since.epoch == h->position.epoch)
+    {
+        ngx_centrifugo_buf_reset(list);
+        h->n = 0;
+        return 1;
+    }
+
+    return last && last == h->position.offset;
+}
+
+
+/*
+ * Whoever gets a list may ask for another one before he is done with it.
+ */
+
+static void
+memory_take_list(ngx_centrifugo_buf_t *list)
+{
+    *list = memory_list;
+    ngx_memzero(&memory_list, sizeof(ngx_centrifugo_buf_t));
+    ngx_centrifugo_buf_reset(list);
+}
+
+
+static void
+memory_give_list(ngx_centrifugo_buf_t *list)
+{
+    if (memory_list.start || list->end - list->start > 2 * MEMORY_READ) {
+        ngx_centrifugo_buf_free(list);
+        return;
+    }
+
+    memory_list = *list;
 }
 
 

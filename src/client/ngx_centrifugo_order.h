@@ -34,6 +34,8 @@ typedef struct ngx_centrifugo_order_s {
     int64_t                       expire_at;    /* unix seconds */
     ngx_uint_t                    expired;      /* refresh */
     ngx_centrifugo_override_t     override;
+    ngx_centrifugo_position_t     since;        /* subscribe, with `recover` */
+    unsigned                      recover:1;
 
     ngx_uint_t                    code;         /* disconnect, unsubscribe */
     ngx_str_t                     reason;

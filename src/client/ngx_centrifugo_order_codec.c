@@ -5,7 +5,7 @@
 #include "ngx_centrifugo_order.h"
 
 
-#define ORDER_FORM     2        /* of the bytes: workers of another build of
+#define ORDER_FORM     3        /* of the bytes: workers of another build of
                                    the module may read them */
 #define ORDER_STRINGS  7
 
@@ -15,12 +15,14 @@ typedef struct {
     uint32_t             kind;
     int64_t              expire_at;
     uint64_t             ticket;
+    uint64_t             offset;        /* since */
+    uint64_t             epoch;
     uint32_t             expired;
     uint32_t             set;
     uint32_t             value;
     uint32_t             code;
     uint32_t             nwhitelist;
-    uint32_t             unused;
+    uint32_t             recover;
 } order_head_t;
 
 
@@ -46,6 +48,9 @@ ngx_centrifugo_order_encode(ngx_centrifugo_buf_t *b,
     head.value = (uint32_t) order->override.value;
     head.code = (uint32_t) order->code;
     head.nwhitelist = (uint32_t) order->nwhitelist;
+    head.offset = order->since.offset;
+    head.epoch = order->since.epoch;
+    head.recover = order->recover;
 
     ngx_centrifugo_buf_append(b, &head, sizeof(order_head_t));
 
@@ -109,6 +114,9 @@ ngx_centrifugo_order_decode(ngx_centrifugo_arena_t *arena,
     order->override.set = head.set;
     order->override.value = head.value;
     order->code = head.code;
+    order->since.offset = head.offset;
+    order->since.epoch = head.epoch;
+    order->recover = (head.recover != 0);
 
     strings[0] = &order->user;
     strings[1] = &order->client;

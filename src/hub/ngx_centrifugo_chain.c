@@ -10,9 +10,15 @@
 #define CHAIN_DATA  (NGX_CENTRIFUGO_ITEM_MAX - sizeof(ngx_centrifugo_chain_t))
 
 
+static void chain_own(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_item_t *item);
+static ngx_centrifugo_chain_t *chain_item(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_ref_t ref);
+
+
 ngx_int_t
 ngx_centrifugo_chain_build(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
-    const ngx_str_t *parts, ngx_uint_t nparts, size_t skip)
+    const ngx_str_t *parts, ngx_uint_t nparts, size_t skip, ngx_uint_t type)
 {
     size_t                   all, at, len;
     ngx_int_t                rc;
@@ -30,7 +36,7 @@ ngx_centrifugo_chain_build(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
 
         rc = ngx_centrifugo_shard_take(hub, n,
                                        sizeof(ngx_centrifugo_chain_t) + len,
-                                       NGX_CENTRIFUGO_ITEM_CHAIN, &item);
+                                       type, &item);
         if (rc != NGX_OK) {
             return rc;
         }
@@ -61,6 +67,11 @@ ngx_centrifugo_chain_push(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
     intent = &shard->intent;
 
     item->next = intent->chain;
+
+    if (item->type == NGX_CENTRIFUGO_ITEM_PUBLICATION) {
+        chain_own(shm, item);
+    }
+
     NGX_CENTRIFUGO_POINT(CHAIN_ITEM);
 
     intent_store(&intent->chain, hub_ref(shm, item));
@@ -68,6 +79,31 @@ ngx_centrifugo_chain_push(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
 
     intent_store(&shard->used[item->class], intent->used);
     intent_store(&intent->state, NGX_CENTRIFUGO_INTENT_NONE);
+}
+
+
+/* the items of a publication say whose they are, for who finds them in a page */
+
+static void
+chain_own(ngx_centrifugo_hub_shm_t *shm, ngx_centrifugo_item_t *item)
+{
+    size_t                room;
+    ngx_centrifugo_ref_t  ref, next;
+
+    ref = hub_ref(shm, item);
+
+    for (next = item->next; next; next = item->next) {
+        item = ngx_centrifugo_page_item(shm, next, &room);
+
+        if (item == NULL) {
+
+            /* whoever reads or frees the chain will find it damaged */
+
+            break;
+        }
+
+        item->hash = ref;
+    }
 }
 
 
@@ -100,8 +136,7 @@ ngx_centrifugo_chain_copy(ngx_centrifugo_hub_shm_t *shm,
     ngx_centrifugo_chain_t  *chain;
 
     while (len) {
-        chain = ngx_centrifugo_shard_item(shm, ref,
-                                          NGX_CENTRIFUGO_ITEM_CHAIN);
+        chain = chain_item(shm, ref);
 
         /* none is empty: a ring would never end */
 
@@ -115,6 +150,19 @@ ngx_centrifugo_chain_copy(ngx_centrifugo_hub_shm_t *shm,
     }
 
     return ref ? NGX_ERROR : NGX_OK;
+}
+
+
+static ngx_centrifugo_chain_t *
+chain_item(ngx_centrifugo_hub_shm_t *shm, ngx_centrifugo_ref_t ref)
+{
+    ngx_centrifugo_chain_t  *chain;
+
+    chain = ngx_centrifugo_shard_item(shm, ref, NGX_CENTRIFUGO_ITEM_MORE);
+
+    return chain ? chain
+                 : ngx_centrifugo_shard_item(shm, ref,
+                                             NGX_CENTRIFUGO_ITEM_CHAIN);
 }
 
 

@@ -1,5 +1,5 @@
 /*
- * What a worker does with a hub: publish, join, leave, count.
+ * What a worker does with a hub: join, leave, count.
  */
 
 #include "ngx_centrifugo_hub_shm.h"
@@ -7,8 +7,16 @@
 #include <sys/random.h>
 
 
+/* is read without lock */
+
+#define hub_figure(v)  __atomic_load_n(&(v), __ATOMIC_RELAXED)
+
+
 static ngx_uint_t hub_locate(ngx_centrifugo_hub_shm_t *shm,
     const ngx_str_t *channel, uint64_t *hash);
+static ngx_int_t hub_enter_channel(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    uint64_t hash, const ngx_str_t *channel, ngx_centrifugo_join_t *join,
+    ngx_centrifugo_record_t **record);
 static void hub_lock_stat(ngx_centrifugo_hub_stat_t *stat, ngx_uint_t n,
     ngx_centrifugo_lock_t *lock);
 static uint32_t hub_id_key(ngx_centrifugo_hub_shm_t *shm, const u_char *id);
@@ -63,52 +71,6 @@ ngx_centrifugo_hub_exit(ngx_centrifugo_hub_t *hub)
 }
 
 
-ngx_int_t
-ngx_centrifugo_hub_publish(ngx_centrifugo_hub_t *hub,
-    const ngx_centrifugo_hub_publication_t *pub,
-    ngx_centrifugo_position_t *position)
-{
-    uint64_t                   hash;
-    ngx_int_t                  rc;
-    ngx_uint_t                 n;
-    ngx_centrifugo_record_t   *rec;
-    ngx_centrifugo_hub_shm_t  *shm;
-
-    shm = hub->shm;
-
-    ngx_memzero(position, sizeof(ngx_centrifugo_position_t));
-
-    if (pub->info.len + pub->tags.len + pub->data.len
-        > ngx_centrifugo_hub_publication_max(shm->log.size))
-    {
-        return NGX_ERROR;
-    }
-
-    if (pub->channel.len > NGX_CENTRIFUGO_NAME_MAX) {
-
-        /* nobody can join it; after a wipe its name would go into the log */
-
-        return NGX_DECLINED;
-    }
-
-    n = hub_locate(shm, &pub->channel, &hash);
-
-    if (ngx_centrifugo_shard_lock(hub, n) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    rec = ngx_centrifugo_shard_find(hub, n, hash, &pub->channel);
-
-    rc = ngx_centrifugo_log_append(hub, n, rec,
-                                   NGX_CENTRIFUGO_ENTRY_PUBLICATION, pub,
-                                   NULL);
-
-    ngx_centrifugo_shard_unlock(hub, n);
-
-    return rc;
-}
-
-
 ngx_uint_t
 ngx_centrifugo_hub_wake(ngx_centrifugo_hub_t *hub)
 {
@@ -144,7 +106,7 @@ ngx_centrifugo_hub_join(ngx_centrifugo_hub_t *hub, const ngx_str_t *channel,
 {
     uint64_t                   hash;
     ngx_int_t                  rc;
-    ngx_uint_t                 n;
+    ngx_uint_t                 n, tries;
     ngx_centrifugo_record_t   *rec;
     ngx_centrifugo_hub_shm_t  *shm;
 
@@ -156,34 +118,122 @@ ngx_centrifugo_hub_join(ngx_centrifugo_hub_t *hub, const ngx_str_t *channel,
 
     shm = hub->shm;
     n = hub_locate(shm, channel, &hash);
+    tries = 0;
 
-    if (ngx_centrifugo_shard_lock(hub, n) != NGX_OK) {
-        return NGX_ERROR;
+    ngx_memzero(&join->position, sizeof(ngx_centrifugo_position_t));
+
+    for ( ;; ) {
+
+        if (ngx_centrifugo_shard_lock(hub, n) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        rc = hub_enter_channel(hub, n, hash, channel, join, &rec);
+
+        if (rc == NGX_OK) {
+            join->channel = rec->id;
+            join->pos = __atomic_load_n(&shm->log.head, __ATOMIC_ACQUIRE);
+
+            if (h != NULL) {
+                *read = ngx_centrifugo_history_read(hub, n, rec, h);
+            }
+        }
+
+        if (ngx_centrifugo_shard_settle(shm, n) != NGX_OK) {
+            ngx_centrifugo_shard_wipe(hub, n);
+            rc = NGX_AGAIN;
+        }
+
+        ngx_centrifugo_shard_unlock(hub, n);
+
+        if (rc == NGX_DECLINED && tries++ < NGX_CENTRIFUGO_EVICT_TRIES
+            && ngx_centrifugo_evict(hub, n, channel->len
+                                            + sizeof(ngx_centrifugo_record_t)
+                                            + sizeof(ngx_centrifugo_stream_t))
+               == NGX_OK)
+        {
+            continue;
+        }
+
+        if (rc != NGX_AGAIN) {
+            return rc;
+        }
     }
+}
+
+
+/*
+ * The record with this worker's bit, and the position in join; the bit comes
+ * last, so nothing has to be undone.  NGX_DECLINED: no page is left; NGX_AGAIN:
+ * to be called again, in a section of its own.
+ */
+
+static ngx_int_t
+hub_enter_channel(ngx_centrifugo_hub_t *hub, ngx_uint_t n, uint64_t hash,
+    const ngx_str_t *channel, ngx_centrifugo_join_t *join,
+    ngx_centrifugo_record_t **record)
+{
+    uint32_t                  generation;
+    uint64_t                  meta_expire;
+    ngx_int_t                 rc;
+    ngx_centrifugo_shard_t   *shard;
+    ngx_centrifugo_record_t  *rec;
+    ngx_centrifugo_stream_t  *stream;
+
+    shard = hub_shard(hub->shm, n);
+    generation = shard->generation;
 
     rec = ngx_centrifugo_shard_find(hub, n, hash, channel);
+    rc = ngx_centrifugo_stream_current(hub, n, rec, &stream);
 
-    if (rec != NULL) {
-        intent_store(&rec->mask[hub->slot / 64],
-                     rec->mask[hub->slot / 64] | 1ULL << (hub->slot % 64));
-        NGX_CENTRIFUGO_POINT(MASK_SET);
+    if (rc == NGX_DECLINED) {
+        rec = NULL;
 
-    } else {
-        rec = ngx_centrifugo_shard_create(hub, n, hash, channel);
+    } else if (rc != NGX_OK) {
+        return NGX_AGAIN;
     }
 
-    if (rec != NULL) {
-        join->channel = rec->id;
-        join->pos = __atomic_load_n(&shm->log.head, __ATOMIC_ACQUIRE);
-        rc = NGX_OK;
-
-    } else {
-        rc = NGX_DECLINED;
+    if (rec == NULL) {
+        rec = ngx_centrifugo_shard_create(hub, n, hash, channel,
+                                          join->meta_ttl == 0);
     }
 
-    ngx_centrifugo_shard_unlock(hub, n);
+    if (rec != NULL && join->meta_ttl && stream == NULL
+        && shard->generation == generation)
+    {
+        stream = ngx_centrifugo_stream_make(hub, n, rec, join->meta_ttl);
 
-    return rc;
+        if (stream == NULL) {
+            rec = NULL;
+        }
+    }
+
+    if (shard->generation != generation) {
+        return NGX_AGAIN;
+    }
+
+    if (rec == NULL) {
+        return NGX_DECLINED;
+    }
+
+    if (join->meta_ttl) {
+        join->position.offset = stream->state.top;
+        join->position.epoch = stream->epoch;
+
+        meta_expire = ngx_current_msec + join->meta_ttl;
+
+        if (stream->state.meta_expire < meta_expire) {
+            intent_store(&stream->state.meta_expire, meta_expire);
+        }
+    }
+
+    intent_store(&rec->mask[hub->slot / 64],
+                 rec->mask[hub->slot / 64] | 1ULL << (hub->slot % 64));
+    NGX_CENTRIFUGO_POINT(MASK_SET);
+
+    *record = rec;
+
+    return NGX_OK;
 }
 
 
@@ -295,12 +345,14 @@ void
 ngx_centrifugo_hub_stat(ngx_centrifugo_hub_t *hub,
     ngx_centrifugo_hub_stat_t *stat)
 {
-    uint64_t                   items;
+    uint64_t                   items, bytes[2];
     ngx_uint_t                 i, k;
     ngx_centrifugo_shard_t    *shard;
     ngx_centrifugo_hub_shm_t  *shm;
 
     shm = hub->shm;
+    bytes[0] = 0;
+    bytes[1] = 0;
 
     ngx_memzero(stat, sizeof(ngx_centrifugo_hub_stat_t));
 
@@ -328,18 +380,28 @@ ngx_centrifugo_hub_stat(ngx_centrifugo_hub_t *hub,
     for (i = 0; i < shm->shards; i++) {
         shard = hub_shard(shm, i);
 
-        stat->channels += __atomic_load_n(&shard->counts.channels,
-                                          __ATOMIC_RELAXED);
-        stat->presence += __atomic_load_n(&shard->counts.presence,
-                                          __ATOMIC_RELAXED);
-        stat->users += __atomic_load_n(&shard->counts.users,
-                                       __ATOMIC_RELAXED);
+        stat->channels += hub_figure(shard->counts.channels);
+        stat->presence += hub_figure(shard->counts.presence);
+        stat->users += hub_figure(shard->counts.users);
+        stat->streams += hub_figure(shard->counts.streams);
+        stat->publications += hub_figure(shard->counts.publications);
+        stat->history_bytes += hub_figure(shard->counts.history);
+        stat->results += hub_figure(shard->counts.results);
         stat->repairs[0] += shard->repairs;
         stat->wipes += shard->wipes;
 
         for (k = 0; k < NGX_CENTRIFUGO_CLASSES; k++) {
-            items = __atomic_load_n(&shard->used[k], __ATOMIC_RELAXED);
-            stat->channel_bytes += items * ngx_centrifugo_page_class_size(k);
+            items = hub_figure(shard->used[k]);
+            bytes[ngx_centrifugo_kind(k) != NGX_CENTRIFUGO_KIND_RECORDS]
+                += items * ngx_centrifugo_page_class_size(k);
+        }
+
+        for (k = 0; k < 4; k++) {
+            stat->evicted[k] += hub_figure(shard->evicted[k]);
+        }
+
+        for (k = 0; k < 3; k++) {
+            stat->expired[k] += hub_figure(shard->expired[k]);
         }
 
         for (k = 0; k < shm->mask_words; k++) {
@@ -350,6 +412,9 @@ ngx_centrifugo_hub_stat(ngx_centrifugo_hub_t *hub,
 
         hub_lock_stat(stat, 0, &shard->lock);
     }
+
+    stat->channel_bytes = bytes[0];
+    stat->item_bytes = bytes[1];
 
     hub_lock_stat(stat, 1, &shm->pages_lock);
     hub_lock_stat(stat, 2, &shm->log.lock);

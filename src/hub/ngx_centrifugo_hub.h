@@ -53,6 +53,12 @@ typedef enum {
     NGX_CENTRIFUGO_COUNT_OVERRUNS,
     NGX_CENTRIFUGO_COUNT_LOG_LOST,
     NGX_CENTRIFUGO_COUNT_WAKES,
+    NGX_CENTRIFUGO_COUNT_RECOVERED_YES,             /* subscriptions */
+    NGX_CENTRIFUGO_COUNT_RECOVERED_NO,
+    NGX_CENTRIFUGO_COUNT_RECOVERED_PUBLICATIONS,
+    NGX_CENTRIFUGO_COUNT_INSUFFICIENT,              /* told 2500 or 3010 */
+    NGX_CENTRIFUGO_COUNT_SUPPRESSED_KEY,            /* publications */
+    NGX_CENTRIFUGO_COUNT_SUPPRESSED_VERSION,
     NGX_CENTRIFUGO_COUNT_DISCONNECTS,               /* one for each code */
     NGX_CENTRIFUGO_COUNT_N = NGX_CENTRIFUGO_COUNT_DISCONNECTS + 24
 } ngx_centrifugo_counter_e;
@@ -213,8 +219,9 @@ typedef struct {
     uint64_t     publications;          /* in all of them */
     uint64_t     history_bytes;         /* what these take in the zone */
     uint64_t     results;               /* of idempotency keys */
-    uint64_t     evicted[4];            /* results, histories without and with
-                                           subscribers, streams */
+    uint64_t     item_bytes;            /* of both */
+    uint64_t     evicted[4];            /* results, publications without and
+                                           with subscribers, streams */
     uint64_t     expired[3];            /* results, histories, streams */
     uint64_t     repairs[4];            /* shards, pages, log, control */
     uint64_t     wipes;
@@ -252,6 +259,15 @@ typedef enum {
     NGX_CENTRIFUGO_CONTROL_REQUEST      /* the first of them */
 } ngx_centrifugo_control_e;
 
+/* a page that may be emptied when there is no other */
+#define NGX_CENTRIFUGO_PAGES_SEEN  16
+
+typedef struct {
+    uint32_t     page;                  /* + 1, 0: none */
+    uint32_t     class;
+    uint64_t     written;
+} ngx_centrifugo_page_seen_t;
+
 /*
  * A worker's view of a hub.  Not shared.
  */
@@ -268,12 +284,25 @@ struct ngx_centrifugo_hub_s {
     uint64_t                    read_last;
     unsigned                    reading:1;
 
+    /* of this section, cleared at its end */
+    unsigned                    keeping:1;  /* takes what a history needs */
+    unsigned                    subscribed:1;   /* of a channel that has
+                                                   subscribers */
+    unsigned                    evicted:1;  /* has made room for it */
+
     /* wiped shards in which this worker has to put back its channels */
     uint64_t                    resync;
     uint64_t                    walk;           /* the shards of this walk */
     uint64_t                    walk_head;
     uint32_t                    generation[NGX_CENTRIFUGO_SHARDS_MAX];
     uint32_t                    walk_generation[NGX_CENTRIFUGO_SHARDS_MAX];
+
+    ngx_uint_t                  expiring;       /* shard, of the pass that is
+                                                   going on */
+
+    /* pages whose history is old, as they were seen; where to look on */
+    ngx_centrifugo_page_seen_t  old[NGX_CENTRIFUGO_PAGES_SEEN];
+    uint32_t                    old_next;
 
     u_char                     *scratch;        /* of the entry read */
     size_t                      scratch_size;
@@ -465,12 +494,15 @@ void ngx_centrifugo_hub_tally_slots(ngx_centrifugo_hub_t *hub,
 ngx_int_t ngx_centrifugo_hub_read(ngx_centrifugo_hub_t *hub,
     ngx_centrifugo_entry_t *entry);
 
+/* 1 when there may be entries that this worker has not read yet. */
+ngx_uint_t ngx_centrifugo_hub_unread(ngx_centrifugo_hub_t *hub);
+
 /*
  * Resync after a wipe.  check: the shards (a bit each) in which this worker
  * has to put its channels back.  begin: starts a walk over them; returns a
  * channel id that is larger than any this worker has by now.  The walk may
  * go on when ready() says 1: the log is read so far that no entry with an
- * old id is left.  rejoin: for each local channel; NGX_OK: *id is its id;
+ * old id is left.  rejoin: for each local channel; NGX_OK: as of join;
  * NGX_DECLINED: it is in none of the shards; NGX_ERROR: no room, the walk
  * has to be begun again later.  After NGX_OK the
  * caller puts back the channel's presence entries.  tally: the same for each
@@ -481,7 +513,7 @@ uint64_t ngx_centrifugo_hub_resync_check(ngx_centrifugo_hub_t *hub);
 uint64_t ngx_centrifugo_hub_resync_begin(ngx_centrifugo_hub_t *hub);
 ngx_uint_t ngx_centrifugo_hub_resync_ready(ngx_centrifugo_hub_t *hub);
 ngx_int_t ngx_centrifugo_hub_resync_rejoin(ngx_centrifugo_hub_t *hub,
-    const ngx_str_t *channel, uint64_t *id);
+    const ngx_str_t *channel, ngx_centrifugo_join_t *join);
 ngx_int_t ngx_centrifugo_hub_resync_tally(ngx_centrifugo_hub_t *hub,
     ngx_centrifugo_tally_e kind, const ngx_str_t *key, uint32_t count);
 ngx_int_t ngx_centrifugo_hub_resync_end(ngx_centrifugo_hub_t *hub);

@@ -13,9 +13,13 @@
 
 
 #define NGX_CENTRIFUGO_HUB_MAGIC     0x6e67785f63665f68ULL
-#define NGX_CENTRIFUGO_HUB_VERSION   4
+#define NGX_CENTRIFUGO_HUB_VERSION   5
 
-#define NGX_CENTRIFUGO_CLASSES       20
+#define NGX_CENTRIFUGO_SIZES         16     /* of items */
+#define NGX_CENTRIFUGO_CLASSES       (3 * NGX_CENTRIFUGO_SIZES)
+                                            /* all sizes of each kind */
+#define NGX_CENTRIFUGO_SPARE         16     /* the part of the pages, one in so
+                                               many, that is not for history */
 #define NGX_CENTRIFUGO_RING_UNIT     64     /* sizes of entries and pads */
 
 /* intent.state: what a dead holder of the shard's lock was about to do */
@@ -35,15 +39,15 @@
                                                and its result are in, else
                                                they never were */
 #define NGX_CENTRIFUGO_INTENT_TRIM   10     /* the oldest publication goes */
-#define NGX_CENTRIFUGO_INTENT_STATE  11     /* sets the stream's state */
-#define NGX_CENTRIFUGO_INTENT_REMOVE 12     /* the empty stream goes */
+#define NGX_CENTRIFUGO_INTENT_REMOVE 11     /* the empty stream goes */
 
 /* intent.due: what it was about to do to the list of a tick of the wheel */
 #define NGX_CENTRIFUGO_DUE_NONE      0
 #define NGX_CENTRIFUGO_DUE_LINK      1
 #define NGX_CENTRIFUGO_DUE_UNLINK    2
 
-/* the wheel of what expires: 1 s, 64 s, 4096 s a tick */
+/* the wheel of what expires: lists for 1, 64 and 4096 ticks */
+#define NGX_CENTRIFUGO_DUE_TICK      1000   /* ms */
 #define NGX_CENTRIFUGO_DUE_TICKS     64
 #define NGX_CENTRIFUGO_DUE_LEVELS    3
 
@@ -70,14 +74,33 @@ typedef uint32_t  ngx_centrifugo_ref_t;
 
 /* item.type; what is free has none */
 #define NGX_CENTRIFUGO_ITEM_FREE     0
-#define NGX_CENTRIFUGO_ITEM_CHANNEL  1      /* these three are records: what
-                                               buckets hold */
+#define NGX_CENTRIFUGO_ITEM_CHANNEL  1      /* these are records: what buckets
+                                               hold */
 #define NGX_CENTRIFUGO_ITEM_PRESENCE 2
 #define NGX_CENTRIFUGO_ITEM_TALLY    3
-#define NGX_CENTRIFUGO_ITEM_CHAIN    4      /* bytes of something longer */
-#define NGX_CENTRIFUGO_ITEM_RESULT   5      /* a record, too */
+#define NGX_CENTRIFUGO_ITEM_RESULT   4
+#define NGX_CENTRIFUGO_ITEM_CHAIN    5      /* bytes of something longer */
 #define NGX_CENTRIFUGO_ITEM_STREAM   6      /* of a channel */
 #define NGX_CENTRIFUGO_ITEM_PUBLICATION  7  /* of a stream */
+#define NGX_CENTRIFUGO_ITEM_MORE     8      /* a chain's, of a publication,
+                                               which `hash` says */
+
+/* the kinds of pages; the last two hold what an eviction may take at any time,
+   the last what had subscribers when it was written */
+#define NGX_CENTRIFUGO_KIND_RECORDS     0
+#define NGX_CENTRIFUGO_KIND_HISTORY     1
+#define NGX_CENTRIFUGO_KIND_SUBSCRIBED  2
+
+#define ngx_centrifugo_kind(class)  ((class) / NGX_CENTRIFUGO_SIZES)
+
+#define ngx_centrifugo_history_item(type)                                    \
+    ((type) == NGX_CENTRIFUGO_ITEM_RESULT                                    \
+     || (type) == NGX_CENTRIFUGO_ITEM_PUBLICATION                            \
+     || (type) == NGX_CENTRIFUGO_ITEM_MORE)
+
+#define hub_is_record(type)                                                  \
+    ((type) >= NGX_CENTRIFUGO_ITEM_CHANNEL                                   \
+     && (type) <= NGX_CENTRIFUGO_ITEM_RESULT)
 
 /* how each item begins */
 typedef struct {
@@ -176,7 +199,7 @@ typedef struct {
 /* what was answered to a publication with an idempotency key */
 typedef struct {
     ngx_centrifugo_due_t      due;
-    uint64_t                  key;          /* second hash, of channel and key */
+    uint64_t                  key;          /* second hash, says the bucket */
     ngx_centrifugo_position_t position;
     uint64_t                  expire;       /* monotonic ms */
 } ngx_centrifugo_result_t;
@@ -195,6 +218,7 @@ typedef struct {
     u_char                    data[];
 } ngx_centrifugo_chain_t;
 
+#define NGX_CENTRIFUGO_ITEM_MIN      48
 #define NGX_CENTRIFUGO_ITEM_MAX      2032
 #define NGX_CENTRIFUGO_ENTRANT_INFO  /* bytes of info in the record */        \
     (NGX_CENTRIFUGO_ITEM_MAX - sizeof(ngx_centrifugo_entrant_t))
@@ -244,6 +268,7 @@ typedef struct {
     ngx_centrifugo_ref_t      due_prev;
     ngx_centrifugo_ref_t      due_next;
     uint32_t                  due_tick;
+    uint64_t                  epochs;       /* of the shard, like counts */
     ngx_centrifugo_stream_state_t  stream_state;
 } ngx_centrifugo_intent_t;
 
@@ -263,11 +288,10 @@ typedef struct {
                                                back what a wipe took */
     uint64_t                  epochs;       /* + 1 with each stream that goes
                                                and had publications */
-    uint64_t                  oldest;       /* hint: when the next to be evicted
-                                               was written; read without lock */
     uint64_t                  evicted[4];
     uint64_t                  expired[3];
-    uint32_t                  evict_bucket; /* where to go on */
+    uint32_t                  wanted;       /* class + 1 of what found no page
+                                               last; a hint */
     uint32_t                  due_tick;     /* that is looked at next */
     ngx_centrifugo_ref_t      due[NGX_CENTRIFUGO_DUE_LEVELS
                                   * NGX_CENTRIFUGO_DUE_TICKS];
@@ -281,7 +305,9 @@ typedef struct {
     uint16_t                  class;
     uint16_t                  nfree;
     uint32_t                  linked;       /* 0 in pages without an owner */
-    u_char                    pad[12];
+    uint32_t                  unused;
+    uint64_t                  written;      /* when the newest of its items was
+                                               taken, monotonic ms */
 } ngx_centrifugo_page_t;
 
 /*
@@ -434,8 +460,28 @@ hub_size(member, sizeof(ngx_centrifugo_member_t) % 64 == 0);
  * The item of a reference, or NULL when it lies outside the pages; `room` is
  * what of its page is left from there on.
  */
-void *ngx_centrifugo_page_item(ngx_centrifugo_hub_shm_t *shm,
-    ngx_centrifugo_ref_t ref, size_t *room);
+static ngx_inline void *
+ngx_centrifugo_page_item(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_ref_t ref, size_t *room)
+{
+    uint64_t  at;
+
+    at = (uint64_t) ref * 16 - shm->pages_at;
+
+    if (at >= (uint64_t) shm->pages * NGX_CENTRIFUGO_PAGE) {
+        return NULL;
+    }
+
+    *room = NGX_CENTRIFUGO_PAGE - at % NGX_CENTRIFUGO_PAGE;
+
+    if (*room > NGX_CENTRIFUGO_PAGE - sizeof(ngx_centrifugo_page_t)
+        || *room < NGX_CENTRIFUGO_ITEM_MIN)
+    {
+        return NULL;
+    }
+
+    return hub_at(shm, shm->pages_at + at);
+}
 
 /*
  * 1 when an item of a page of this shard begins there: for a reference that
@@ -444,24 +490,54 @@ void *ngx_centrifugo_page_item(ngx_centrifugo_hub_shm_t *shm,
 ngx_uint_t ngx_centrifugo_page_holds(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t shard, ngx_centrifugo_ref_t ref);
 
-/* The class for items of `size` bytes; NGX_CENTRIFUGO_CLASSES: too large. */
+/*
+ * The class for items of `size` bytes, that of another kind is further on by
+ * NGX_CENTRIFUGO_SIZES for each; NGX_CENTRIFUGO_SIZES: too large.
+ */
 ngx_uint_t ngx_centrifugo_page_class(size_t size);
-size_t ngx_centrifugo_page_class_size(ngx_uint_t class);
+
+extern const uint16_t  ngx_centrifugo_page_sizes[NGX_CENTRIFUGO_SIZES];
+
+#define ngx_centrifugo_page_class_size(class)                                \
+    ((size_t) ngx_centrifugo_page_sizes[(class) % NGX_CENTRIFUGO_SIZES])
 
 /*
  * Within the shard's lock.  take: a free item, named in the intent, whose
- * state is NODE from then on.  NGX_DECLINED: no page is left; NGX_ERROR: the
- * shard is damaged.  put: frees the item, which the intent names; may be done
- * again after a kill.  trim: gives the item's page back when it is the shard's,
- * nothing in it is in use and the class has another; the intent's state is NONE
- * by then.
+ * state is NODE from then on; it takes no page when there are not more than
+ * `keep`.  NGX_DECLINED: no page is left; NGX_ERROR: the shard is damaged.
+ * put: frees the item, which the intent names; may be done again after a kill.
+ * trim: gives the item's page back when it is the shard's, nothing in it is in
+ * use and the class has another or pages are few; the intent's state is NONE by
+ * then.
  */
 ngx_int_t ngx_centrifugo_page_take(ngx_centrifugo_hub_shm_t *shm,
-    ngx_uint_t shard, ngx_uint_t class, ngx_centrifugo_ref_t *ref);
+    ngx_uint_t shard, ngx_uint_t class, uint64_t keep,
+    ngx_centrifugo_ref_t *ref);
 ngx_int_t ngx_centrifugo_page_put(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t shard, ngx_centrifugo_ref_t ref, ngx_uint_t class);
 ngx_int_t ngx_centrifugo_page_trim(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t shard, ngx_centrifugo_ref_t ref);
+
+/* The item was filled anew, as if it had been taken. */
+void ngx_centrifugo_page_touch(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_ref_t ref);
+
+/*
+ * For who looks for a page to be emptied.  owner: its shard, or
+ * NGX_CENTRIFUGO_SHARDS_MAX, and seen: its class, both as it is at this moment,
+ * without lock.  nth: its item of that number, free or not, within the shard's
+ * lock; NULL: the page is not the shard's, or has not so many.
+ */
+ngx_uint_t ngx_centrifugo_page_owner(ngx_centrifugo_hub_shm_t *shm,
+    ngx_uint_t page);
+ngx_uint_t ngx_centrifugo_page_seen(ngx_centrifugo_hub_shm_t *shm,
+    ngx_uint_t page, ngx_centrifugo_page_seen_t *seen);
+ngx_centrifugo_item_t *ngx_centrifugo_page_nth(ngx_centrifugo_hub_shm_t *shm,
+    ngx_uint_t shard, ngx_uint_t page, ngx_uint_t nth);
+
+/* Gives back what pages of the shard are empty, if pages are few. */
+ngx_int_t ngx_centrifugo_page_shed(ngx_centrifugo_hub_shm_t *shm,
+    ngx_uint_t shard);
 
 /*
  * Finishes what a dead holder of the shard's lock did to pages.  NGX_ERROR:
@@ -498,29 +574,92 @@ void ngx_centrifugo_shard_wipe(ngx_centrifugo_hub_t *hub, ngx_uint_t n);
 
 /*
  * Within the shard's lock.  `hash` is of the whole name.  find: the record or
- * NULL; create: a new record with the bit of this worker set, NULL when there
- * is no page left; clear: takes the bit of `slot` back, and the record out
- * when nothing else keeps it.
+ * NULL; create: a new record with the bit of this worker set, or if it is not
+ * its `own` one that goes when the shard is settled and nothing keeps it, NULL
+ * when there is no page left; clear: takes the bit of `slot` back, and the
+ * record out when nothing else keeps it; idle: whether no worker has
+ * subscribers and nobody is present.
  */
 ngx_centrifugo_record_t *ngx_centrifugo_shard_find(
     ngx_centrifugo_hub_t *hub, ngx_uint_t n, uint64_t hash,
     const ngx_str_t *name);
 ngx_centrifugo_record_t *ngx_centrifugo_shard_create(
     ngx_centrifugo_hub_t *hub, ngx_uint_t n, uint64_t hash,
-    const ngx_str_t *name);
+    const ngx_str_t *name, ngx_uint_t own);
 void ngx_centrifugo_shard_clear(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     ngx_centrifugo_record_t *rec, ngx_uint_t slot);
+ngx_uint_t ngx_centrifugo_shard_idle(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_record_t *rec);
 
 /*
  * The item of a reference when it is of that type and all of it is there, else
  * NULL.
  */
-void *ngx_centrifugo_shard_item(ngx_centrifugo_hub_shm_t *shm,
-    ngx_centrifugo_ref_t ref, ngx_uint_t type);
+static ngx_inline void *
+ngx_centrifugo_shard_item(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_ref_t ref, ngx_uint_t type)
+{
+    size_t                  room, size;
+    ngx_centrifugo_item_t  *item;
+
+    item = ngx_centrifugo_page_item(shm, ref, &room);
+
+    if (item == NULL || item->type != type
+        || item->class >= NGX_CENTRIFUGO_CLASSES)
+    {
+        return NULL;
+    }
+
+    size = item->len;
+
+    switch (type) {
+
+    case NGX_CENTRIFUGO_ITEM_CHANNEL:
+        size += offsetof(ngx_centrifugo_record_t, mask)
+                + shm->mask_words * sizeof(uint64_t);
+        break;
+
+    case NGX_CENTRIFUGO_ITEM_PRESENCE:
+
+        if (size > NGX_CENTRIFUGO_PRESENCE_MAX) {
+            return NULL;
+        }
+
+        /* the rest is in the chain */
+
+        size = ngx_min(size + sizeof(ngx_centrifugo_entrant_t),
+                       NGX_CENTRIFUGO_ITEM_MAX);
+        break;
+
+    case NGX_CENTRIFUGO_ITEM_TALLY:
+        size += sizeof(ngx_centrifugo_tally_t);
+        break;
+
+    case NGX_CENTRIFUGO_ITEM_RESULT:
+        size = sizeof(ngx_centrifugo_result_t);
+        break;
+
+    case NGX_CENTRIFUGO_ITEM_STREAM:
+        size = sizeof(ngx_centrifugo_stream_t);
+        break;
+
+    case NGX_CENTRIFUGO_ITEM_PUBLICATION:
+        size += offsetof(ngx_centrifugo_kept_t, bytes);
+        break;
+
+    default:
+        size += sizeof(ngx_centrifugo_chain_t);
+    }
+
+    return (size <= ngx_centrifugo_page_class_size(item->class)
+            && ngx_centrifugo_page_class_size(item->class) <= room)
+           ? item : NULL;
+}
 
 /*
- * For the types' own files, within the shard's lock.  take: a new item of that
- * type, the intent's state is NODE from then on, *item is filled by the caller;
+ * For the types' own files, within the shard's lock.  class: where an item of
+ * that type and not more than NGX_CENTRIFUGO_ITEM_MAX bytes belongs now.  take:
+ * a new item of that type, the intent's state is NODE from then on, *item is filled by the caller;
  * NGX_DECLINED: no page is left; NGX_ERROR: the shard was damaged and is
  * wiped.  link: puts it into its bucket; unlink: takes a record out and frees
  * it; before either the new counts are set in the intent.  detach: only takes
@@ -528,6 +667,8 @@ void *ngx_centrifugo_shard_item(ngx_centrifugo_hub_shm_t *shm,
  * of the intent; settle: frees what the intent says is nobody's, when its
  * state is NONE.
  */
+ngx_uint_t ngx_centrifugo_shard_class(ngx_centrifugo_hub_t *hub, size_t size,
+    ngx_uint_t type);
 ngx_int_t ngx_centrifugo_shard_take(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     size_t size, ngx_uint_t type, ngx_centrifugo_item_t **item);
 void ngx_centrifugo_shard_link(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
@@ -540,6 +681,9 @@ void ngx_centrifugo_shard_counts(ngx_centrifugo_shard_t *shard);
 ngx_int_t ngx_centrifugo_shard_settle(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t n);
 
+#define hub_unsettled(shm, n)   /* whether there is anything to free */      \
+    (hub_shard(shm, n)->intent.chain || hub_shard(shm, n)->intent.drop)
+
 
 /*
  * chain.c: bytes that one item can't hold.  Within the shard's lock; what is
@@ -547,14 +691,15 @@ ngx_int_t ngx_centrifugo_shard_settle(ngx_centrifugo_hub_shm_t *shm,
  */
 
 /*
- * build: stores the bytes of the parts behind the first `skip`; NGX_DECLINED:
- * no page is left; NGX_ERROR: the shard was damaged and is wiped.  push: hangs
- * the item just taken and filled before what hangs there.  gather: copies
+ * build: stores the bytes of the parts behind the first `skip` in items of that
+ * type, CHAIN or MORE; NGX_DECLINED: no page is left; NGX_ERROR: the shard was
+ * damaged and is wiped.  push: hangs the item just taken and filled before what
+ * hangs there; what is MORE of a publication gets its reference.  gather: copies
  * `len` bytes of the parts from `skip` on.  copy: reads `len` bytes of a
  * chain, NGX_ERROR: it is damaged.
  */
 ngx_int_t ngx_centrifugo_chain_build(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
-    const ngx_str_t *parts, ngx_uint_t nparts, size_t skip);
+    const ngx_str_t *parts, ngx_uint_t nparts, size_t skip, ngx_uint_t type);
 void ngx_centrifugo_chain_push(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
     ngx_centrifugo_item_t *item);
 void ngx_centrifugo_chain_gather(u_char *dst, const ngx_str_t *parts,
@@ -597,76 +742,125 @@ void ngx_centrifugo_tally_remove(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
 
 /*
  * stream.c, within the shard's lock.  find: the stream of a channel, or NULL;
- * NULL and a generation that has changed: it was damaged.  make: the same, made
- * when there is none, with what derives its epoch; NULL: no page is left.
+ * NULL and a generation that has changed: it was damaged.  current: the same
+ * for who writes to it, `rec` may be NULL; one that is over is taken out:
+ * NGX_DECLINED: with the channel; NGX_AGAIN: some of it, call it again in
+ * another section; NGX_ERROR: the shard was damaged and is wiped.  make: a new
+ * one for a channel that has none; NULL: no page is left.
  * gone: whether nothing behind the floor is there or what is has expired.
+ * over: whether its offset and epoch have expired, too, and nobody is
+ * interested: for readers it is not there.  bytes: what a publication takes.
  * trim: frees publications that are gone or are more than `size`, at most
- * `max`; NGX_AGAIN: more are; NGX_ERROR: damaged and wiped.  clear: all are
- * gone from now on; what is freed of them is the caller's trim.  remove: takes
- * out a stream without publications, and its channel when nothing else keeps
- * it.  streamed, appended, trimmed, stated, removed: end what is committed, may
- * be done again.
+ * `max`; NGX_AGAIN: more are; NGX_ERROR: damaged and wiped.  reuse: the oldest
+ * one, which goes for a new one, NULL: it stays or is not of that class alone;
+ * it hangs on the intent's chain.  clear: all are gone from now on; what is
+ * freed of them is the caller's trim.  remove: takes out a stream without
+ * publications, and its channel when nothing else keeps it.  unused: the same,
+ * for one that never had any and in which nobody is interested, NGX_DECLINED:
+ * it stays.  append: ends what is committed, with the items that the intent
+ * names or NULL.  streamed, appended, trimmed, removed: the same for a repair,
+ * may be done again.
  */
+#define NGX_CENTRIFUGO_STREAM_TRIM  256     /* publications in one section */
+
 ngx_centrifugo_stream_t *ngx_centrifugo_stream_find(ngx_centrifugo_hub_t *hub,
     ngx_uint_t n, ngx_centrifugo_record_t *rec);
+ngx_int_t ngx_centrifugo_stream_current(ngx_centrifugo_hub_t *hub,
+    ngx_uint_t n, ngx_centrifugo_record_t *rec,
+    ngx_centrifugo_stream_t **stream);
 ngx_centrifugo_stream_t *ngx_centrifugo_stream_make(ngx_centrifugo_hub_t *hub,
     ngx_uint_t n, ngx_centrifugo_record_t *rec, ngx_msec_t meta_ttl);
 ngx_uint_t ngx_centrifugo_stream_gone(ngx_centrifugo_stream_t *stream,
     uint64_t now);
+ngx_uint_t ngx_centrifugo_stream_over(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_record_t *rec, ngx_centrifugo_stream_t *stream,
+    uint64_t now);
+ngx_int_t ngx_centrifugo_stream_bytes(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_kept_t *kept, size_t *bytes);
 ngx_int_t ngx_centrifugo_stream_trim(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     ngx_centrifugo_stream_t *stream, ngx_uint_t size, ngx_uint_t max);
-ngx_int_t ngx_centrifugo_stream_clear(ngx_centrifugo_hub_t *hub,
-    ngx_uint_t n, ngx_centrifugo_stream_t *stream);
+ngx_int_t ngx_centrifugo_stream_reuse(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    ngx_centrifugo_stream_t *stream, ngx_uint_t size, ngx_uint_t class,
+    ngx_centrifugo_kept_t **kept);
+void ngx_centrifugo_stream_clear(ngx_centrifugo_stream_t *stream);
 ngx_int_t ngx_centrifugo_stream_remove(ngx_centrifugo_hub_t *hub,
     ngx_uint_t n, ngx_centrifugo_stream_t *stream);
+ngx_int_t ngx_centrifugo_stream_unused(ngx_centrifugo_hub_t *hub,
+    ngx_uint_t n, ngx_centrifugo_record_t *rec);
+ngx_int_t ngx_centrifugo_stream_append(ngx_centrifugo_hub_shm_t *shm,
+    ngx_uint_t n, ngx_centrifugo_stream_t *stream,
+    ngx_centrifugo_kept_t *older, ngx_centrifugo_result_t *result);
 ngx_int_t ngx_centrifugo_stream_streamed(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t n);
 ngx_int_t ngx_centrifugo_stream_appended(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t n);
 ngx_int_t ngx_centrifugo_stream_trimmed(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t n);
-ngx_int_t ngx_centrifugo_stream_stated(ngx_centrifugo_hub_shm_t *shm,
-    ngx_uint_t n);
 ngx_int_t ngx_centrifugo_stream_removed(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t n);
 
 /*
- * The epoch that a stream of that name has or would get; asking makes nothing.
+ * The epoch that a new stream of that name would get, if `stream` (or NULL)
+ * went before; asking makes nothing.
  */
 uint64_t ngx_centrifugo_stream_epoch(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
-    const ngx_str_t *name);
+    const ngx_str_t *name, ngx_centrifugo_stream_t *stream);
+
+
+/*
+ * history.c, within the shard's lock: what ngx_centrifugo_hub_history() does;
+ * `rec` may be NULL.
+ */
+ngx_int_t ngx_centrifugo_history_read(ngx_centrifugo_hub_t *hub,
+    ngx_uint_t n, ngx_centrifugo_record_t *rec, ngx_centrifugo_history_t *h);
 
 
 /*
  * due.c, within the shard's lock: the wheel.  set: an item is looked at when
  * `at` (monotonic ms) has come: it goes into the list of that tick, or moves to
- * it if that is an earlier one than it is in; unset: takes it out.  Both end
- * what they begin, and may be called within what a repair does again.  repair:
- * finishes what was cut off.  NGX_OK, or NGX_ERROR: damaged.
+ * it if that is an earlier one than it is in; move: also when it is a later
+ * one; unset: takes it out.  They end what they begin, and may be called within
+ * what a repair does again.  repair: finishes what was cut off.  next: an item
+ * that is to be looked at by `now`, which the caller takes out or moves;
+ * NGX_DONE: there is none.  NGX_OK, or NGX_ERROR: damaged, nothing is wiped.
  */
 ngx_int_t ngx_centrifugo_due_set(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
+    ngx_centrifugo_due_t *due, uint64_t at);
+ngx_int_t ngx_centrifugo_due_move(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
     ngx_centrifugo_due_t *due, uint64_t at);
 ngx_int_t ngx_centrifugo_due_unset(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t n, ngx_centrifugo_due_t *due);
 ngx_int_t ngx_centrifugo_due_repair(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t n);
+ngx_int_t ngx_centrifugo_due_next(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
+    uint64_t now, ngx_centrifugo_due_t **due);
 
 
 /*
- * evict.c, no lock is held.  Makes room for a publication or a record of shard
- * `n`: what is least needed goes.  NGX_OK: something went, try again;
+ * evict.c, no lock is held.  Makes room for `size` bytes, of a publication or a
+ * record, in shard `n`, which found none: what is least needed goes.  NGX_OK:
+ * something went, try again, at most NGX_CENTRIFUGO_EVICT_TRIES times;
  * NGX_DECLINED: nothing may go.
  */
-ngx_int_t ngx_centrifugo_evict(ngx_centrifugo_hub_t *hub, ngx_uint_t n);
+#define NGX_CENTRIFUGO_EVICT_TRIES  4
+
+ngx_int_t ngx_centrifugo_evict(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    size_t size);
 
 
-/* result.c, within the shard's lock: answers by idempotency key */
+/*
+ * result.c, within the shard's lock: answers by idempotency key; `channel` is
+ * the hash of its name.  find: NULL: there is none; make: names a new one in
+ * the intent and hangs it on its chain, its position is set by the caller, and
+ * returns as shard_take(); remove: NGX_OK, or NGX_ERROR: damaged and wiped.
+ */
+#define NGX_CENTRIFUGO_RESULT_TTL  300000   /* ms */
+
 ngx_centrifugo_result_t *ngx_centrifugo_result_find(
-    ngx_centrifugo_hub_t *hub, ngx_uint_t n,
-    const ngx_centrifugo_hub_publication_t *pub);
+    ngx_centrifugo_hub_t *hub, ngx_uint_t n, uint64_t channel,
+    const ngx_str_t *key);
 ngx_int_t ngx_centrifugo_result_make(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
-    const ngx_centrifugo_hub_publication_t *pub,
-    ngx_centrifugo_result_t **result);
+    uint64_t channel, const ngx_str_t *key);
 ngx_int_t ngx_centrifugo_result_remove(ngx_centrifugo_hub_t *hub,
     ngx_uint_t n, ngx_centrifugo_result_t *result);
 

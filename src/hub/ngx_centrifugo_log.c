@@ -219,6 +219,15 @@ ngx_centrifugo_hub_read(ngx_centrifugo_hub_t *hub,
 }
 
 
+ngx_uint_t
+ngx_centrifugo_hub_unread(ngx_centrifugo_hub_t *hub)
+{
+    return hub->reading
+           || hub_member(hub->shm, hub->slot)->cursor
+              != __atomic_load_n(&hub->shm->log.head, __ATOMIC_ACQUIRE);
+}
+
+
 static ngx_int_t
 log_begin(ngx_centrifugo_hub_t *hub)
 {

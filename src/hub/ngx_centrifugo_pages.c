@@ -9,6 +9,7 @@
 
 
 #define PAGE_UNIT   16
+#define PAGE_FEW    8           /* of all pages, one in so many */
 
 #define page_at(shm, n)                                                      \
     ((ngx_centrifugo_page_t *) hub_at(shm, (shm)->pages_at                   \
@@ -23,13 +24,18 @@
                    / NGX_CENTRIFUGO_PAGE))
 #define page_used(shm, n)   /* is read without the lock */                   \
     __atomic_store_n(&(shm)->pages_used, n, __ATOMIC_RELAXED)
+#define page_written(p, ms)     /* this, too */                              \
+    __atomic_store_n(&(p)->written, ms, __ATOMIC_RELAXED)
 #define page_room(class)                                                     \
     ((NGX_CENTRIFUGO_PAGE - sizeof(ngx_centrifugo_page_t))                   \
-     / page_sizes[class])
+     / page_size(class))
+#define page_size(class)  ngx_centrifugo_page_class_size(class)
+#define page_left(shm)      /* in the store */                               \
+    ((shm)->pages - (shm)->pages_used)
 
 
 static ngx_int_t page_refill(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
-    ngx_uint_t class);
+    ngx_uint_t class, uint64_t keep);
 static ngx_int_t page_find(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t *found);
 static void page_cut(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t page,
     ngx_uint_t class);
@@ -44,36 +50,23 @@ static ngx_int_t page_count(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t page);
 static ngx_int_t page_lock(ngx_centrifugo_hub_shm_t *shm);
 
 
-static const uint16_t  page_sizes[NGX_CENTRIFUGO_CLASSES] = {
-    64, 80, 96, 112, 128, 144, 160, 176, 208, 240,
-    288, 336, 400, 496, 576, 672, 800, 1008, 1344, 2032
+/*
+ * What is larger than a few of these is stored in two of them, or as a chain:
+ * more sizes would save less than the pages cost that each has in each shard.
+ */
+
+const uint16_t  ngx_centrifugo_page_sizes[NGX_CENTRIFUGO_SIZES] = {
+    NGX_CENTRIFUGO_ITEM_MIN, 64, 80, 96, 112, 128, 144, 176, 208, 256, 336, 448, 672, 1008, 1344,
+    2032
 };
 
+/* of units of 16, the classes of these sizes */
 
-void *
-ngx_centrifugo_page_item(ngx_centrifugo_hub_shm_t *shm,
-    ngx_centrifugo_ref_t ref, size_t *room)
-{
-    uint64_t  at;
-
-    at = (uint64_t) ref * PAGE_UNIT;
-
-    if (at < shm->pages_at
-        || at >= shm->pages_at + (uint64_t) shm->pages * NGX_CENTRIFUGO_PAGE)
-    {
-        return NULL;
-    }
-
-    *room = NGX_CENTRIFUGO_PAGE - at % NGX_CENTRIFUGO_PAGE;
-
-    if (*room > NGX_CENTRIFUGO_PAGE - sizeof(ngx_centrifugo_page_t)
-        || *room < page_sizes[0])
-    {
-        return NULL;
-    }
-
-    return hub_at(shm, at);
-}
+static const u_char  page_classes[NGX_CENTRIFUGO_ITEM_MAX / PAGE_UNIT + 1] = {
+    0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 7, 8, 8, 9, 9, 9,
+    [17 ... 21] = 10, [22 ... 28] = 11, [29 ... 42] = 12, [43 ... 63] = 13,
+    [64 ... 84] = 14, [85 ... 127] = 15
+};
 
 
 ngx_uint_t
@@ -94,36 +87,31 @@ ngx_centrifugo_page_holds(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
 
     return *page_owner(shm, page) == n + 1
            && p->class < NGX_CENTRIFUGO_CLASSES
-           && at % page_sizes[p->class] == 0
-           && at / page_sizes[p->class] < page_room(p->class);
+           && at % page_size(p->class) == 0
+           && at / page_size(p->class) < page_room(p->class);
 }
 
 
 ngx_uint_t
 ngx_centrifugo_page_class(size_t size)
 {
-    ngx_uint_t  class;
-
-    for (class = 0; class < NGX_CENTRIFUGO_CLASSES; class++) {
-        if (page_sizes[class] >= size) {
-            break;
-        }
-    }
-
-    return class;
+    return (size <= NGX_CENTRIFUGO_ITEM_MAX)
+           ? page_classes[(size + PAGE_UNIT - 1) / PAGE_UNIT]
+           : NGX_CENTRIFUGO_SIZES;
 }
 
 
-size_t
-ngx_centrifugo_page_class_size(ngx_uint_t class)
+void
+ngx_centrifugo_page_touch(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_ref_t ref)
 {
-    return page_sizes[class];
+    page_written(page_at(shm, page_of(shm, ref)), ngx_current_msec);
 }
 
 
 ngx_int_t
 ngx_centrifugo_page_take(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
-    ngx_uint_t class, ngx_centrifugo_ref_t *ref)
+    ngx_uint_t class, uint64_t keep, ngx_centrifugo_ref_t *ref)
 {
     size_t                    room;
     ngx_int_t                 rc;
@@ -135,9 +123,10 @@ ngx_centrifugo_page_take(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
     shard = hub_shard(shm, n);
 
     if (shard->avail[class] == 0) {
-        rc = page_refill(shm, n, class);
+        rc = page_refill(shm, n, class, keep);
 
         if (rc != NGX_OK) {
+            shard->wanted = (uint32_t) class + 1;
             return rc;
         }
     }
@@ -169,6 +158,7 @@ ngx_centrifugo_page_take(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
     NGX_CENTRIFUGO_POINT(PAGE_TAKEN);
 
     p->nfree--;
+    page_written(p, ngx_current_msec);
 
     return p->nfree ? NGX_OK : page_unlink(shm, shard, page, class);
 }
@@ -236,10 +226,11 @@ ngx_centrifugo_page_trim(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
     page = page_of(shm, ref);
     p = page_at(shm, page);
 
-    /* the last page of a class stays, for the next item */
+    /* the last page of a class stays, for the next item, if there are more */
 
     if (!p->linked || p->nfree < page_room(p->class)
-        || (p->prev == 0 && p->next == 0))
+        || (p->prev == 0 && p->next == 0
+            && page_left(shm) > shm->pages / PAGE_FEW))
     {
         return NGX_OK;
     }
@@ -259,13 +250,89 @@ ngx_centrifugo_page_trim(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
 }
 
 
+ngx_int_t
+ngx_centrifugo_page_shed(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n)
+{
+    ngx_uint_t               class, page;
+    ngx_centrifugo_shard_t  *shard;
+
+    shard = hub_shard(shm, n);
+
+    for (class = 0; class < NGX_CENTRIFUGO_CLASSES; class++) {
+
+        if (shard->avail[class] == 0) {
+            continue;
+        }
+
+        page = shard->avail[class] - 1;
+
+        if (page >= shm->pages
+            || ngx_centrifugo_page_trim(shm, n, hub_ref(shm,
+                                                page_at(shm, page) + 1))
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_centrifugo_page_owner(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t page)
+{
+    u_char  owner;
+
+    owner = __atomic_load_n(page_owner(shm, page), __ATOMIC_RELAXED);
+
+    return owner ? owner - 1 : NGX_CENTRIFUGO_SHARDS_MAX;
+}
+
+
+ngx_uint_t
+ngx_centrifugo_page_seen(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t page,
+    ngx_centrifugo_page_seen_t *seen)
+{
+    ngx_centrifugo_page_t  *p;
+
+    p = page_at(shm, page);
+
+    seen->page = (uint32_t) page + 1;
+    seen->class = __atomic_load_n(&p->class, __ATOMIC_RELAXED);
+    seen->written = __atomic_load_n(&p->written, __ATOMIC_RELAXED);
+
+    return seen->class;
+}
+
+
+ngx_centrifugo_item_t *
+ngx_centrifugo_page_nth(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
+    ngx_uint_t page, ngx_uint_t nth)
+{
+    ngx_centrifugo_page_t  *p;
+
+    p = page_at(shm, page);
+
+    if (*page_owner(shm, page) != n + 1 || p->class >= NGX_CENTRIFUGO_CLASSES
+        || nth >= page_room(p->class))
+    {
+        return NULL;
+    }
+
+    return (ngx_centrifugo_item_t *) ((u_char *) (p + 1)
+                                      + nth * page_size(p->class));
+}
+
+
 /*
  * Takes a page from the store and cuts it into items.  The page is named in
  * the intent before it gets an owner and until it is in the list of its class.
  */
 
 static ngx_int_t
-page_refill(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n, ngx_uint_t class)
+page_refill(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n, ngx_uint_t class,
+    uint64_t keep)
 {
     uint64_t                *word;
     ngx_uint_t               page;
@@ -277,7 +344,7 @@ page_refill(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n, ngx_uint_t class)
         return NGX_DECLINED;
     }
 
-    if (page_find(shm, &page) != NGX_OK) {
+    if (page_left(shm) <= keep || page_find(shm, &page) != NGX_OK) {
         ngx_centrifugo_lock_release(&shm->pages_lock);
         return NGX_DECLINED;
     }
@@ -351,7 +418,7 @@ page_cut(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t page, ngx_uint_t class)
     ngx_centrifugo_item_t    *item;
 
     p = page_at(shm, page);
-    size = page_sizes[class];
+    size = page_size(class);
     next = 0;
 
     for (i = page_room(class); i > 0; i--) {
@@ -366,9 +433,10 @@ page_cut(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t page, ngx_uint_t class)
     p->prev = 0;
     p->next = 0;
     p->free = next;
-    p->class = (uint16_t) class;
+    __atomic_store_n(&p->class, (uint16_t) class, __ATOMIC_RELAXED);
     p->nfree = (uint16_t) page_room(class);
     p->linked = 0;
+    page_written(p, ngx_current_msec);
 }
 
 
@@ -484,6 +552,10 @@ page_give(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t page)
     word = &page_bitmap(shm)[page / 64];
     intent_store(word, *word & ~(1ULL << (page % 64)));
     page_used(shm, shm->pages_used - 1);
+
+    /* it may be the only one */
+
+    shm->page_hint = (uint32_t) (page / 64);
 
     ngx_centrifugo_lock_release(&shm->pages_lock);
 

@@ -216,6 +216,12 @@ reap_item(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
                 == NGX_OK)
                ? NGX_AGAIN : NGX_ERROR;
 
+    case NGX_CENTRIFUGO_ITEM_RESULT:
+
+        /* nobody's */
+
+        return NGX_OK;
+
     default:
         ngx_centrifugo_shard_wipe(hub, n);
         return NGX_ERROR;

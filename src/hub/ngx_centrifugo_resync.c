@@ -69,13 +69,10 @@ ngx_centrifugo_hub_resync_ready(ngx_centrifugo_hub_t *hub)
 
 ngx_int_t
 ngx_centrifugo_hub_resync_rejoin(ngx_centrifugo_hub_t *hub,
-    const ngx_str_t *channel, uint64_t *id)
+    const ngx_str_t *channel, ngx_centrifugo_join_t *join)
 {
-    uint64_t               hash;
-    ngx_uint_t             n;
-    ngx_centrifugo_join_t  join;
-
-    ngx_memzero(&join, sizeof(ngx_centrifugo_join_t));
+    uint64_t    hash;
+    ngx_uint_t  n;
 
     hash = ngx_centrifugo_hash(hub->shm->seed, channel->data, channel->len);
     n = (ngx_uint_t) (hash & (hub->shm->shards - 1));
@@ -86,13 +83,8 @@ ngx_centrifugo_hub_resync_rejoin(ngx_centrifugo_hub_t *hub,
 
     NGX_CENTRIFUGO_POINT(RESYNC_WALK);
 
-    if (ngx_centrifugo_hub_join(hub, channel, &join, NULL, NULL) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    *id = join.channel;
-
-    return NGX_OK;
+    return (ngx_centrifugo_hub_join(hub, channel, join, NULL, NULL) == NGX_OK)
+           ? NGX_OK : NGX_ERROR;
 }
 
 

@@ -11,8 +11,6 @@ static ngx_int_t shard_repair(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n);
 static ngx_int_t shard_redo(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n);
 static ngx_int_t shard_link(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n);
 static ngx_int_t shard_unlink(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n);
-static ngx_uint_t shard_empty(ngx_centrifugo_hub_shm_t *shm,
-    ngx_centrifugo_record_t *rec);
 static uint64_t shard_hash(ngx_centrifugo_hub_shm_t *shm,
     ngx_centrifugo_record_t *rec);
 
@@ -59,57 +57,10 @@ ngx_centrifugo_shard_lock(ngx_centrifugo_hub_t *hub, ngx_uint_t n)
 void
 ngx_centrifugo_shard_unlock(ngx_centrifugo_hub_t *hub, ngx_uint_t n)
 {
+    hub->keeping = 0;
+    hub->subscribed = 0;
+    hub->evicted = 0;
     ngx_centrifugo_lock_release(&hub_shard(hub->shm, n)->lock);
-}
-
-
-void *
-ngx_centrifugo_shard_item(ngx_centrifugo_hub_shm_t *shm,
-    ngx_centrifugo_ref_t ref, ngx_uint_t type)
-{
-    size_t                  room, size;
-    ngx_centrifugo_item_t  *item;
-
-    item = ngx_centrifugo_page_item(shm, ref, &room);
-
-    if (item == NULL || item->type != type
-        || item->class >= NGX_CENTRIFUGO_CLASSES)
-    {
-        return NULL;
-    }
-
-    size = item->len;
-
-    switch (type) {
-
-    case NGX_CENTRIFUGO_ITEM_CHANNEL:
-        size += offsetof(ngx_centrifugo_record_t, mask)
-                + shm->mask_words * sizeof(uint64_t);
-        break;
-
-    case NGX_CENTRIFUGO_ITEM_PRESENCE:
-
-        if (size > NGX_CENTRIFUGO_PRESENCE_MAX) {
-            return NULL;
-        }
-
-        /* the rest is in the chain */
-
-        size = ngx_min(size + sizeof(ngx_centrifugo_entrant_t),
-                       NGX_CENTRIFUGO_ITEM_MAX);
-        break;
-
-    case NGX_CENTRIFUGO_ITEM_TALLY:
-        size += sizeof(ngx_centrifugo_tally_t);
-        break;
-
-    default:
-        size += sizeof(ngx_centrifugo_chain_t);
-    }
-
-    return (size <= ngx_centrifugo_page_class_size(item->class)
-            && ngx_centrifugo_page_class_size(item->class) <= room)
-           ? item : NULL;
 }
 
 
@@ -164,7 +115,7 @@ ngx_centrifugo_shard_find(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
 
 ngx_centrifugo_record_t *
 ngx_centrifugo_shard_create(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
-    uint64_t hash, const ngx_str_t *name)
+    uint64_t hash, const ngx_str_t *name, ngx_uint_t own)
 {
     size_t                     size;
     ngx_int_t                  rc;
@@ -207,8 +158,17 @@ ngx_centrifugo_shard_create(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
         rec->mask[i] = 0;
     }
 
-    rec->mask[hub->slot / 64] = 1ULL << (hub->slot % 64);
     ngx_memcpy(&rec->mask[shm->mask_words], name->data, name->len);
+
+    if (own) {
+        rec->mask[hub->slot / 64] = 1ULL << (hub->slot % 64);
+
+    } else {
+
+        /* nobody's until something keeps it */
+
+        intent_store(&shard->intent.drop, hub_ref(shm, rec));
+    }
 
     shard->intent.counts = shard->counts;
     shard->intent.counts.channels++;
@@ -235,9 +195,14 @@ ngx_centrifugo_shard_clear(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
         kept = ((rec->mask[i] & ~(i == slot / 64 ? bit : 0)) != 0);
     }
 
-    if (kept) {
+    if (kept || rec->stream) {
         intent_store(&rec->mask[slot / 64], rec->mask[slot / 64] & ~bit);
         NGX_CENTRIFUGO_POINT(MASK_CLEAR);
+
+        if (!kept) {
+            (void) ngx_centrifugo_stream_unused(hub, n, rec);
+        }
+
         return;
     }
 
@@ -257,10 +222,9 @@ ngx_centrifugo_shard_clear(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
 }
 
 
-/* whether nothing keeps a channel */
-
-static ngx_uint_t
-shard_empty(ngx_centrifugo_hub_shm_t *shm, ngx_centrifugo_record_t *rec)
+ngx_uint_t
+ngx_centrifugo_shard_idle(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_record_t *rec)
 {
     ngx_uint_t  i;
 
@@ -283,22 +247,46 @@ shard_hash(ngx_centrifugo_hub_shm_t *shm, ngx_centrifugo_record_t *rec)
 }
 
 
+ngx_uint_t
+ngx_centrifugo_shard_class(ngx_centrifugo_hub_t *hub, size_t size,
+    ngx_uint_t type)
+{
+    ngx_uint_t  class;
+
+    class = ngx_centrifugo_page_class(size);
+
+    if (ngx_centrifugo_history_item(type)) {
+        class += NGX_CENTRIFUGO_SIZES
+                 * (hub->subscribed ? NGX_CENTRIFUGO_KIND_SUBSCRIBED
+                                    : NGX_CENTRIFUGO_KIND_HISTORY);
+    }
+
+    return class;
+}
+
+
 ngx_int_t
 ngx_centrifugo_shard_take(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     size_t size, ngx_uint_t type, ngx_centrifugo_item_t **item)
 {
     size_t                 room;
+    uint64_t               keep;
     ngx_int_t              rc;
     ngx_uint_t             class;
     ngx_centrifugo_ref_t   ref;
 
-    class = ngx_centrifugo_page_class(size);
+    class = ngx_centrifugo_shard_class(hub, size, type);
 
-    if (class == NGX_CENTRIFUGO_CLASSES) {
+    if (size > NGX_CENTRIFUGO_ITEM_MAX) {
         return NGX_DECLINED;
     }
 
-    rc = ngx_centrifugo_page_take(hub->shm, n, class, &ref);
+    /* the last pages are not for history, unless it has made room itself */
+
+    keep = (hub->keeping && !hub->evicted)
+           ? hub->shm->pages / NGX_CENTRIFUGO_SPARE : 0;
+
+    rc = ngx_centrifugo_page_take(hub->shm, n, class, keep, &ref);
 
     if (rc != NGX_OK) {
 
@@ -428,6 +416,13 @@ shard_unlink(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n)
         return NGX_ERROR;
     }
 
+    if (item->type == NGX_CENTRIFUGO_ITEM_RESULT
+        && ngx_centrifugo_due_unset(shm, n, (ngx_centrifugo_due_t *) item)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     NGX_CENTRIFUGO_POINT(RECORD_UNLINKED);
 
     if (ngx_centrifugo_page_put(shm, n, intent->item, intent->class)
@@ -479,8 +474,7 @@ ngx_centrifugo_shard_detach(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
         item = ngx_centrifugo_page_item(shm, *prev, &room);
 
         if (item == NULL || left-- == 0
-            || item->type < NGX_CENTRIFUGO_ITEM_CHANNEL
-            || item->type > NGX_CENTRIFUGO_ITEM_TALLY)
+            || !hub_is_record(item->type))
         {
             return NGX_ERROR;
         }
@@ -501,6 +495,10 @@ ngx_centrifugo_shard_counts(ngx_centrifugo_shard_t *shard)
     shard_figure(&shard->counts.channels, counts->channels);
     shard_figure(&shard->counts.presence, counts->presence);
     shard_figure(&shard->counts.users, counts->users);
+    shard_figure(&shard->counts.streams, counts->streams);
+    shard_figure(&shard->counts.publications, counts->publications);
+    shard_figure(&shard->counts.history, counts->history);
+    shard_figure(&shard->counts.results, counts->results);
 }
 
 
@@ -532,12 +530,18 @@ ngx_centrifugo_shard_settle(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n)
     }
 
     ref = intent->drop;
+    rec = NULL;
 
-    /* once it was freed its type says so */
+    /* once it was freed its type says so, if the page was not given back */
 
-    rec = ngx_centrifugo_shard_item(shm, ref, NGX_CENTRIFUGO_ITEM_CHANNEL);
+    if (ngx_centrifugo_page_holds(shm, n, ref)) {
+        rec = ngx_centrifugo_shard_item(shm, ref,
+                                        NGX_CENTRIFUGO_ITEM_CHANNEL);
+    }
 
-    if (rec != NULL && shard_empty(shm, rec)) {
+    if (rec != NULL && rec->stream == 0
+        && ngx_centrifugo_shard_idle(shm, rec))
+    {
         hash = shard_hash(shm, rec);
 
         intent->item = ref;
@@ -593,6 +597,7 @@ shard_repair(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n)
     }
 
     if (ngx_centrifugo_page_repair(shm, n) != NGX_OK
+        || ngx_centrifugo_due_repair(shm, n) != NGX_OK
         || shard_redo(shm, n) != NGX_OK)
     {
         return NGX_ERROR;
@@ -631,6 +636,23 @@ shard_redo(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n)
 
     case NGX_CENTRIFUGO_INTENT_FREE:
         return ngx_centrifugo_chain_freed(shm, n);
+
+    case NGX_CENTRIFUGO_INTENT_STREAM:
+        return ngx_centrifugo_stream_streamed(shm, n);
+
+    case NGX_CENTRIFUGO_INTENT_TRIM:
+        return ngx_centrifugo_stream_trimmed(shm, n);
+
+    case NGX_CENTRIFUGO_INTENT_REMOVE:
+        return ngx_centrifugo_stream_removed(shm, n);
+
+    case NGX_CENTRIFUGO_INTENT_APPEND:
+
+        if (intent->logged) {
+            return ngx_centrifugo_stream_appended(shm, n);
+        }
+
+        break;
 
     case NGX_CENTRIFUGO_INTENT_ENTER:
 
@@ -698,6 +720,7 @@ ngx_centrifugo_shard_wipe(ngx_centrifugo_hub_t *hub, ngx_uint_t n)
     ngx_memzero(shard->avail, sizeof(shard->avail));
     ngx_memzero(shard->used, sizeof(shard->used));
     ngx_memzero(&shard->counts, sizeof(shard->counts));
+    ngx_memzero(shard->due, sizeof(shard->due));
 
     ngx_centrifugo_page_drop(shm, n);
     NGX_CENTRIFUGO_POINT(WIPE_EMPTY);
@@ -706,6 +729,7 @@ ngx_centrifugo_shard_wipe(ngx_centrifugo_hub_t *hub, ngx_uint_t n)
     shard->intent.chain = 0;
     shard->intent.drop = 0;
     shard->intent.list = NGX_CENTRIFUGO_LIST_NONE;
+    shard->intent.due = NGX_CENTRIFUGO_DUE_NONE;
     intent_store(&shard->intent.state, NGX_CENTRIFUGO_INTENT_NONE);
 
     hub->resync |= 1ULL << n;

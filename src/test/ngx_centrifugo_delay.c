@@ -12,7 +12,9 @@ typedef enum {
     DELAY_SUBSCRIBE,
     DELAY_PRESENCE_ADD,
     DELAY_PRESENCE,
-    DELAY_PRESENCE_STATS
+    DELAY_PRESENCE_STATS,
+    DELAY_HISTORY,
+    DELAY_HISTORY_REMOVE
 } delay_what_e;
 
 typedef struct {
@@ -22,6 +24,7 @@ typedef struct {
     ngx_centrifugo_verifier_t    *verifier;
     ngx_centrifugo_publish_t      pub;
     ngx_centrifugo_subscribe_wish_t  wish;
+    ngx_centrifugo_history_wish_t    history;
     ngx_centrifugo_completion_t   done;
     ngx_centrifugo_verified_t     verified;
     ngx_centrifugo_token_kind_e   kind;
@@ -54,6 +57,11 @@ static void delay_presence(ngx_centrifugo_hub_conf_t *hcf,
     const ngx_str_t *channel, const ngx_centrifugo_completion_t *done);
 static void delay_presence_stats(ngx_centrifugo_hub_conf_t *hcf,
     const ngx_str_t *channel, const ngx_centrifugo_completion_t *done);
+static void delay_history(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_centrifugo_history_wish_t *wish,
+    const ngx_centrifugo_completion_t *done);
+static void delay_history_remove(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_str_t *channel, const ngx_centrifugo_completion_t *done);
 static void delay_named(ngx_centrifugo_hub_conf_t *hcf, delay_what_e what,
     const ngx_str_t *channel, const ngx_centrifugo_completion_t *done);
 static void delay_unknown(const ngx_centrifugo_verified_t *done,
@@ -75,8 +83,8 @@ static const ngx_centrifugo_engine_t  delay_engine = {
     delay_announce,
     delay_presence,
     delay_presence_stats,
-    NULL,
-    NULL
+    delay_history,
+    delay_history_remove
 };
 
 static ngx_queue_t  delay_list;
@@ -145,8 +153,10 @@ delay_publish(ngx_centrifugo_hub_conf_t *hcf,
     u_char   *p;
     delay_t  *d;
 
-    d = delay_add(hcf->test_engine_delay, pub->channel.len + pub->data.len
-                                          + pub->info.len);
+    d = delay_add(hcf->test_engine_delay,
+                  pub->channel.len + pub->data.len + pub->info.len
+                  + pub->tags.len + pub->idempotency_key.len
+                  + pub->version_epoch.len);
     if (d == NULL) {
         done->handler(done->handle, NGX_CENTRIFUGO_ENGINE_RETRY, NULL);
         return;
@@ -154,11 +164,14 @@ delay_publish(ngx_centrifugo_hub_conf_t *hcf,
 
     d->hcf = hcf;
     d->done = *done;
-    d->pub.json = pub->json;
+    d->pub = *pub;
 
     p = delay_copy(d->bytes, &d->pub.channel, &pub->channel);
     p = delay_copy(p, &d->pub.data, &pub->data);
-    (void) delay_copy(p, &d->pub.info, &pub->info);
+    p = delay_copy(p, &d->pub.info, &pub->info);
+    p = delay_copy(p, &d->pub.tags, &pub->tags);
+    p = delay_copy(p, &d->pub.idempotency_key, &pub->idempotency_key);
+    (void) delay_copy(p, &d->pub.version_epoch, &pub->version_epoch);
 }
 
 
@@ -263,6 +276,35 @@ delay_presence_stats(ngx_centrifugo_hub_conf_t *hcf,
     const ngx_str_t *channel, const ngx_centrifugo_completion_t *done)
 {
     delay_named(hcf, DELAY_PRESENCE_STATS, channel, done);
+}
+
+
+static void
+delay_history(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_centrifugo_history_wish_t *wish,
+    const ngx_centrifugo_completion_t *done)
+{
+    delay_t  *d;
+
+    d = delay_add(hcf->test_engine_delay, wish->channel.len);
+    if (d == NULL) {
+        done->handler(done->handle, NGX_CENTRIFUGO_ENGINE_RETRY, NULL);
+        return;
+    }
+
+    d->hcf = hcf;
+    d->done = *done;
+    d->what = DELAY_HISTORY;
+    d->history = *wish;
+    (void) delay_copy(d->bytes, &d->history.channel, &wish->channel);
+}
+
+
+static void
+delay_history_remove(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_str_t *channel, const ngx_centrifugo_completion_t *done)
+{
+    delay_named(hcf, DELAY_HISTORY_REMOVE, channel, done);
 }
 
 
@@ -395,6 +437,14 @@ delay_handler(ngx_event_t *ev)
 
         case DELAY_PRESENCE_STATS:
             engine->presence_stats(d->hcf, &d->text, &d->done);
+            break;
+
+        case DELAY_HISTORY:
+            engine->history(d->hcf, &d->history, &d->done);
+            break;
+
+        case DELAY_HISTORY_REMOVE:
+            engine->history_remove(d->hcf, &d->text, &d->done);
             break;
         }
 

@@ -1,6 +1,7 @@
 /*
  * Bodies of the server API in both dialects: nothing is read outside of them,
- * each command ends, and answers are JSON.
+ * each command ends, whether answers come at once or late, and answers are
+ * JSON.
  */
 
 #include <ngx_config.h>
@@ -16,9 +17,27 @@ const ngx_centrifugo_error_t  ngx_centrifugo_error_channel =
     { 102, ngx_string("unknown channel"), 0 };
 const ngx_centrifugo_error_t  ngx_centrifugo_error_request =
     { 107, ngx_string("bad request"), 0 };
+const ngx_centrifugo_error_t  ngx_centrifugo_error_unavailable =
+    { 108, ngx_string("not available"), 0 };
+
+/* an answer that comes later */
+typedef struct {
+    ngx_centrifugo_completion_t          done;
+    ngx_centrifugo_engine_rc_e           rc;
+    ngx_centrifugo_engine_result_t       result;
+    ngx_centrifugo_api_command_t        *command;
+} late_t;
+
 
 static ngx_centrifugo_channel_options_t  options, quiet;
 static ngx_uint_t                        finished, published;
+
+/* a ring of answers; all of a sequential batch are of one command */
+
+#define LATE  8192
+
+static late_t                            late[LATE];
+static ngx_uint_t                        late_in, late_out, late_all;
 
 volatile ngx_cycle_t  *ngx_cycle;
 
@@ -86,14 +105,105 @@ ngx_log_error_core(ngx_uint_t level, ngx_log_t *log, ngx_err_t err,
 }
 
 
+/* Answers at once, or the answer waits. */
+
+static void
+answer(const ngx_centrifugo_completion_t *done,
+    const ngx_centrifugo_engine_result_t *result,
+    ngx_centrifugo_api_command_t *cmd)
+{
+    late_t                          *l;
+    ngx_centrifugo_engine_rc_e       rc;
+    ngx_centrifugo_engine_result_t   copy;
+
+    rc = (published++ % 5) ? NGX_CENTRIFUGO_ENGINE_OK
+                           : published % 4;
+
+    copy = *result;
+
+    if (rc == NGX_CENTRIFUGO_ENGINE_OK) {
+        copy.position.offset = published;
+        memcpy(&copy.position.epoch, "abcdefgh", 8);
+    }
+
+    if (!late_all && published % 3) {
+        done->handler(done->handle, rc, &copy);
+        return;
+    }
+
+    if (cmd->batch && cmd->batch->active > cmd->batch->limit) {
+        abort();
+    }
+
+    if (cmd->batch && cmd->batch->limit == 1 && late_in != late_out
+        && late[late_out % LATE].command != cmd)
+    {
+        abort();
+    }
+
+    if (late_in - late_out == LATE) {
+        done->handler(done->handle, rc, &copy);
+        return;
+    }
+
+    l = &late[late_in++ % LATE];
+    l->done = *done;
+    l->rc = rc;
+    l->result = copy;
+    l->command = cmd;
+}
+
+
+static void
+answer_late(void)
+{
+    late_t  l;
+
+    while (late_out != late_in) {
+        l = late[late_out++ % LATE];
+        l.done.handler(l.done.handle, l.rc, &l.result);
+    }
+}
+
+
+static ngx_centrifugo_api_command_t *
+command(const ngx_centrifugo_completion_t *done)
+{
+    return (ngx_centrifugo_api_command_t *) (uintptr_t) done->handle;
+}
+
+
 static void
 publish(ngx_centrifugo_hub_conf_t *hcf, const ngx_centrifugo_publish_t *pub,
     const ngx_centrifugo_completion_t *done)
 {
-    ngx_centrifugo_arena_t  arena;
+    ngx_str_t                        tags;
+    ngx_uint_t                       n;
+    ngx_centrifugo_tag_t             tag;
+    ngx_centrifugo_arena_t           arena;
+    ngx_centrifugo_engine_result_t   result;
 
     touch(&pub->channel);
     touch(&pub->data);
+    touch(&pub->idempotency_key);
+    touch(&pub->version_epoch);
+
+    if (pub->idempotency_key.len > NGX_CENTRIFUGO_API_KEY_MAX
+        || pub->version_epoch.len > NGX_CENTRIFUGO_API_KEY_MAX)
+    {
+        abort();
+    }
+
+    tags = pub->tags;
+
+    for (n = 0; ngx_centrifugo_tags_next(&tags, &tag) == NGX_OK; n++) {
+        touch(&tag.key);
+        touch(&tag.value);
+    }
+
+    if (tags.len || (pub->tags.len && n == 0)) {
+        abort();
+    }
 
     ngx_centrifugo_arena_init(&arena, 1024);
 
@@ -106,9 +216,108 @@ publish(ngx_centrifugo_hub_conf_t *hcf, const ngx_centrifugo_publish_t *pub,
 
     ngx_centrifugo_arena_free(&arena);
 
-    done->handler(done->handle, published++ % 5 ? NGX_CENTRIFUGO_ENGINE_OK
-                                                : NGX_CENTRIFUGO_ENGINE_RETRY,
-                  NULL);
+    memset(&result, 0, sizeof(result));
+    answer(done, &result, ((ngx_centrifugo_api_item_t *) (uintptr_t)
+                           done->handle)->command);
+}
+
+
+/* What it gives is in memory that stays, for late answers. */
+
+static void
+history(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_centrifugo_history_wish_t *wish,
+    const ngx_centrifugo_completion_t *done)
+{
+    static u_char                    publications[] = "123456789";
+    ngx_centrifugo_engine_result_t   result;
+
+    touch(&wish->channel);
+
+    if (wish->reverse && wish->bounded && wish->since.offset == 0) {
+        abort();
+    }
+
+    memset(&result, 0, sizeof(result));
+    result.publications.data = publications;
+    result.publications.len = ngx_min(wish->limit, 9);
+
+    answer(done, &result, command(done));
+}
+
+
+static void
+history_remove(ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *channel,
+    const ngx_centrifugo_completion_t *done)
+{
+    ngx_centrifugo_engine_result_t  result;
+
+    touch(channel);
+
+    memset(&result, 0, sizeof(result));
+    answer(done, &result, command(done));
+}
+
+
+/* Each byte is a publication. */
+
+ngx_int_t
+ngx_centrifugo_broker_publication_next(ngx_str_t *publications,
+    ngx_centrifugo_publication_t *pub, ngx_centrifugo_client_info_t *info)
+{
+    static ngx_centrifugo_arena_t  arena;
+    static ngx_centrifugo_tag_t    tag = { ngx_string("\"k\n"),
+                                           ngx_string("\001\\v") };
+
+    if (publications->len == 0) {
+        return NGX_DONE;
+    }
+
+    memset(pub, 0, sizeof(ngx_centrifugo_publication_t));
+    memset(info, 0, sizeof(ngx_centrifugo_client_info_t));
+
+    pub->data.data = publications->data;
+    pub->data.len = 1;
+    pub->offset = publications->data[0] - '0';
+    pub->json = pub->offset % 2;
+
+    if (pub->offset % 3 == 0) {
+        pub->info = info;
+        info->user = tag.key;
+        info->conn_info = pub->data;
+    }
+
+    if (pub->offset % 4 == 0) {
+
+        if (arena.size == 0) {
+            ngx_centrifugo_arena_init(&arena, 1024);
+        }
+
+        ngx_centrifugo_arena_reset(&arena);
+        (void) ngx_centrifugo_tags_pack(&arena, &tag, 1, &pub->tags);
+    }
+
+    publications->data++;
+    publications->len--;
+
+    return NGX_OK;
+}
+
+
+uint64_t
+ngx_centrifugo_epoch(const ngx_str_t *s)
+{
+    uint64_t  epoch;
+
+    touch(s);
+
+    if (s->len != 8) {
+        return s->len;
+    }
+
+    memcpy(&epoch, s->data, 8);
+
+    return epoch;
 }
 
 
@@ -136,7 +345,8 @@ ngx_centrifugo_order_send(ngx_centrifugo_hub_conf_t *hcf,
     const ngx_centrifugo_order_t *order,
     const ngx_centrifugo_completion_t *done)
 {
-    ngx_uint_t  i;
+    ngx_uint_t                       i;
+    ngx_centrifugo_engine_result_t   result;
 
     touch(&order->user);
     touch(&order->client);
@@ -176,9 +386,8 @@ ngx_centrifugo_order_send(ngx_centrifugo_hub_conf_t *hcf,
         abort();
     }
 
-    done->handler(done->handle, published++ % 5 ? NGX_CENTRIFUGO_ENGINE_OK
-                                                : NGX_CENTRIFUGO_ENGINE_RETRY,
-                  NULL);
+    memset(&result, 0, sizeof(result));
+    answer(done, &result, command(done));
 }
 
 
@@ -305,13 +514,19 @@ done(ngx_centrifugo_api_job_t *job)
 }
 
 
+/* methods by their numbers, and commands */
+
+#define WAYS  (NGX_CENTRIFUGO_API_BATCH + 2)
+
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    u_char                         *text;
     ngx_int_t                       rc;
     ngx_str_t                       body;
     ngx_log_t                       log;
-    ngx_uint_t                      way;
+    ngx_uint_t                      way, method;
     ngx_centrifugo_buf_t            b;
     ngx_centrifugo_arena_t          arena;
     ngx_centrifugo_api_job_t       *job;
@@ -320,7 +535,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static ngx_cycle_t              cycle;
     static ngx_centrifugo_engine_t  engine = {
         ngx_string("fuzz"), NULL, NULL, publish, NULL, NULL, NULL, NULL, NULL,
-        presence, presence
+        presence, presence, history, history_remove
     };
 
     memset(&hcf, 0, sizeof(hcf));
@@ -330,36 +545,43 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     hcf.name.data = (u_char *) "main";
     hcf.name.len = 4;
     options.presence = 1;
+    options.history_size = 10;
     cycle.hostname.data = (u_char *) "h\"o";
     cycle.hostname.len = 3;
     cycle.log = &log;
     log.log_level = NGX_LOG_INFO;
     ngx_cycle = &cycle;
 
-    /* as the parameters of each method, then as commands */
+    /*
+     * As the parameters of each method, then as commands; the caller stays or
+     * leaves before late answers.
+     */
 
-    for (way = 0; way <= NGX_CENTRIFUGO_API_REFRESH + 1; way++) {
+    for (way = 0; way < 2 * WAYS; way++) {
 
-        if (way <= NGX_CENTRIFUGO_API_REFRESH
-            && !ngx_centrifugo_api_offered(way))
-        {
-            continue;
-        }
-
-        body.len = size;
-        body.data = malloc(size ? size : 1);
-
-        if (size) {
-            memcpy(body.data, data, size);
-        }
-
+        late_all = (way >= WAYS);
+        method = way % WAYS;
         finished = 0;
         published = 0;
         job = ngx_centrifugo_api_create(&hcf, &log, &hcf, done);
 
-        rc = (way > NGX_CENTRIFUGO_API_REFRESH)
+        text = malloc(size ? size : 1);
+
+        if (size) {
+            memcpy(text, data, size);
+        }
+
+        body.len = size;
+        body.data = text;
+
+        if (method == NGX_CENTRIFUGO_API_BATCH) {
+            body.data = ngx_centrifugo_arena_alloc(&job->arena, size + 1);
+            memcpy(body.data, text, size);
+        }
+
+        rc = (method == WAYS - 1)
              ? ngx_centrifugo_api_commands_json(job, &body)
-                        : ngx_centrifugo_api_method_json(job, way, &body);
+             : ngx_centrifugo_api_method_json(job, method, &body);
 
         if (rc != NGX_OK) {
 
@@ -368,11 +590,25 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             }
 
             ngx_centrifugo_api_release(job);
-            free(body.data);
+            free(text);
             continue;
         }
 
         ngx_centrifugo_api_run(job);
+
+        if (late_all && size % 2) {
+
+            if (finished == (late_in != late_out)) {
+                abort();
+            }
+
+            ngx_centrifugo_api_release(job);
+            free(text);
+            answer_late();
+            continue;
+        }
+
+        answer_late();
 
         if (finished != 1 || job->pending != 0) {
             abort();
@@ -396,7 +632,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
         ngx_centrifugo_arena_free(&arena);
         ngx_centrifugo_api_release(job);
-        free(body.data);
+        free(text);
     }
 
     ngx_centrifugo_buf_free(&b);

@@ -12,6 +12,7 @@
  */
 
 #include "hub/ngx_centrifugo_hub_shm.h"
+#include "unit_publish.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -712,7 +713,7 @@ churn(worker_t *w, ngx_uint_t c)
 
     if (w->id[c] == 0) {
 
-        if (ngx_centrifugo_hub_join(&w->hub, &name, &join, NULL, NULL) != NGX_OK) {
+        if (unit_join(&w->hub, &name, &join) != NGX_OK) {
             fail("a join failed");
         }
 

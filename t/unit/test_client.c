@@ -41,7 +41,7 @@ typedef struct {
     ngx_uint_t                    publish;
     ngx_centrifugo_completion_t   done;
     ngx_centrifugo_publish_t      pub;
-    ngx_str_t                     channel;
+    ngx_centrifugo_subscribe_wish_t  wish;
     u_char                        bytes[1];
 } late_t;
 
@@ -177,7 +177,7 @@ late_run(void)
         ngx_centrifugo_engine_memory.publish(&a, &l->pub, &l->done);
 
     } else {
-        ngx_centrifugo_engine_memory.subscribe(&a, &l->channel, &l->done);
+        ngx_centrifugo_engine_memory.subscribe(&a, &l->wish, &l->done);
     }
 
     free(l);
@@ -221,15 +221,16 @@ late_publish(ngx_centrifugo_hub_conf_t *hcf,
 
 
 static void
-late_subscribe(ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *channel,
+late_subscribe(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_centrifugo_subscribe_wish_t *wish,
     const ngx_centrifugo_completion_t *done)
 {
     late_t  *l;
 
-    l = late_add(channel->len, done);
-    l->channel.data = l->bytes;
-    l->channel.len = channel->len;
-    ngx_memcpy(l->bytes, channel->data, channel->len);
+    l = late_add(wish->channel.len, done);
+    l->wish = *wish;
+    l->wish.channel.data = l->bytes;
+    ngx_memcpy(l->bytes, wish->channel.data, wish->channel.len);
 }
 
 
@@ -281,6 +282,23 @@ late_presence_stats(ngx_centrifugo_hub_conf_t *hcf,
 }
 
 
+static void
+late_history(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_centrifugo_history_wish_t *wish,
+    const ngx_centrifugo_completion_t *done)
+{
+    ngx_centrifugo_engine_memory.history(hcf, wish, done);
+}
+
+
+static void
+late_history_remove(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_str_t *channel, const ngx_centrifugo_completion_t *done)
+{
+    ngx_centrifugo_engine_memory.history_remove(hcf, channel, done);
+}
+
+
 static const ngx_centrifugo_engine_t  late_engine = {
     ngx_string("late"),
     late_init,
@@ -292,7 +310,9 @@ static const ngx_centrifugo_engine_t  late_engine = {
     late_presence_remove,
     late_announce,
     late_presence,
-    late_presence_stats
+    late_presence_stats,
+    late_history,
+    late_history_remove
 };
 
 

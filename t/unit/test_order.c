@@ -398,6 +398,9 @@ codec(void)
     list[1] = S("");
     list[2] = S("three");
     order.ticket = 1ULL << 40;
+    order.recover = 1;
+    order.since.offset = 1ULL << 41;
+    order.since.epoch = 1ULL << 42;
     order.whitelist = list;
     order.nwhitelist = 3;
 
@@ -415,6 +418,8 @@ codec(void)
     CHECK(got.override.set == 0x1f && got.override.value == 0x11);
     CHECK(got.code == 4999 && got.reason.len == 3);
     CHECK(got.ticket == 1ULL << 40);
+    CHECK(got.recover == 1 && got.since.offset == 1ULL << 41);
+    CHECK(got.since.epoch == 1ULL << 42);
     CHECK(got.nwhitelist == 3 && got.whitelist[1].len == 0);
     CHECK(got.whitelist[2].len == 5
           && memcmp(got.whitelist[2].data, "three", 5) == 0);
@@ -724,6 +729,14 @@ trouble(void)
 }
 
 
+ngx_centrifugo_channel_options_t *
+ngx_centrifugo_conf_channel(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_str_t *channel)
+{
+    return NULL;
+}
+
+
 /* lists of channels */
 
 static void
@@ -741,11 +754,12 @@ subscribed(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
 static void
 subscribe(ngx_uint_t i, const char *name, ngx_uint_t n)
 {
-    ngx_str_t                    channel;
-    ngx_centrifugo_completion_t  completion = { subscribed, n };
+    ngx_centrifugo_completion_t      completion = { subscribed, n };
+    ngx_centrifugo_subscribe_wish_t  wish;
 
-    channel = S(name);
-    ngx_centrifugo_engine_memory.subscribe(&workers[i].hcf, &channel,
+    memset(&wish, 0, sizeof(wish));
+    wish.channel = S(name);
+    ngx_centrifugo_engine_memory.subscribe(&workers[i].hcf, &wish,
                                            &completion);
 }
 

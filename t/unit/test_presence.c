@@ -590,7 +590,7 @@ wipe(void)
 
     for (i = 0; i < CHANNELS; i++) {
         ch = S(names[i]);
-        CHECK(ngx_centrifugo_hub_resync_rejoin(&a, &ch, &id) == NGX_OK);
+        CHECK(unit_rejoin(&a, &ch, &id) == NGX_OK);
         marks.id[i] = id;
     }
 

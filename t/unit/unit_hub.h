@@ -131,4 +131,21 @@ reap_all(ngx_centrifugo_hub_t *me)
     return dead;
 }
 
+
+static ngx_inline ngx_int_t
+unit_rejoin(ngx_centrifugo_hub_t *hub, const ngx_str_t *channel, uint64_t *id)
+{
+    ngx_int_t              rc;
+    ngx_centrifugo_join_t  join;
+
+    memset(&join, 0, sizeof(join));
+    rc = ngx_centrifugo_hub_resync_rejoin(hub, channel, &join);
+
+    if (rc == NGX_OK) {
+        *id = join.channel;
+    }
+
+    return rc;
+}
+
 #endif

@@ -1,4 +1,7 @@
-/* A publication without history, tags or options. */
+/*
+ * A publication without history, tags or options; a subscription without a
+ * position.
+ */
 
 #ifndef UNIT_PUBLISH_H
 #define UNIT_PUBLISH_H
@@ -22,6 +25,16 @@ unit_publish(ngx_centrifugo_hub_t *hub, const ngx_str_t *channel,
     pub.time = time;
 
     return ngx_centrifugo_hub_publish(hub, &pub, &position);
+}
+
+
+static ngx_inline ngx_int_t
+unit_join(ngx_centrifugo_hub_t *hub, const ngx_str_t *channel,
+    ngx_centrifugo_join_t *join)
+{
+    memset(join, 0, sizeof(*join));
+
+    return ngx_centrifugo_hub_join(hub, channel, join, NULL, NULL);
 }
 
 #endif
