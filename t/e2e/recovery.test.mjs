@@ -386,7 +386,7 @@ function rules(s, server, api) {
         const publishing = (async () => {
             while (!stop) {
                 await api.publish('storm', n++);
-                await sleep(1);
+                await sleep(0);
             }
         })();
 
@@ -442,7 +442,7 @@ function rules(s, server, api) {
         await Promise.all(Array.from({ length: 10 }, one));
         stop = true;
         await publishing;
-        assert.ok(n > 100, `${n} publications`);
+        assert.ok(n > 50, `${n} publications`);
     }, 40000);
 }
 
@@ -471,7 +471,7 @@ suite('recovery', { concurrency: 6, timeout: 58000 }, async (s) => {
 suite('recovery with late engines', { concurrency: 6, timeout: 58000 },
     async (s) => {
         const server = await s.start({ zone: '8m', module: TEST_MODULE,
-            hub: `test_engine_delay 20ms; test_token_delay 10ms; ${HUB}` });
+            hub: `test_engine_delay 20ms; test_auth_delay 10ms; ${HUB}` });
         const api = apiOf(server);
 
         rules(s, server, api);
