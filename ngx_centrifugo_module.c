@@ -87,6 +87,12 @@
       ngx_centrifugo_conf_flag, NGX_CENTRIFUGO_OPTIONS_OFFSET,               \
       options_field(field), NULL }
 
+#define CHANNEL(name, handler, field, post)                                  \
+    { ngx_string(name),                                                      \
+      NGX_CENTRIFUGO_HUB_CONF|NGX_CENTRIFUGO_NAMESPACE_CONF                  \
+      |NGX_CONF_TAKE1,                                                       \
+      handler, NGX_CENTRIFUGO_OPTIONS_OFFSET, options_field(field), post }
+
 #define LOCATION(name, endpoint)                                             \
     { ngx_string(name), NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,    \
       ngx_centrifugo_conf_location, NGX_HTTP_LOC_CONF_OFFSET, 0, endpoint }
@@ -98,51 +104,99 @@ static void ngx_centrifugo_exit_process(ngx_cycle_t *cycle);
 
 
 static ngx_centrifugo_bounds_t  ngx_centrifugo_ping_bounds = {
-    1000, 86400000, "a time from 1s to 24h, such as 25s"
+    1000, 86400000, "a time from 1s to 24h, such as 25s", 0
 };
 
 static ngx_centrifugo_bounds_t  ngx_centrifugo_delay_bounds = {
-    100, 86400000, "a time from 100ms to 24h, such as 10s"
+    100, 86400000, "a time from 100ms to 24h, such as 10s", 0
 };
 
 static ngx_centrifugo_bounds_t  ngx_centrifugo_drain_bounds = {
-    0, 86400000, "a time up to 24h, such as 30s"
+    0, 86400000, "a time up to 24h, such as 30s", 0
 };
 
 static ngx_centrifugo_bounds_t  ngx_centrifugo_message_bounds = {
-    128, 64 * 1024 * 1024, "a size from 128 to 64m, such as 64k"
+    128, 64 * 1024 * 1024, "a size from 128 to 64m, such as 64k", 0
 };
 
 static ngx_centrifugo_bounds_t  ngx_centrifugo_publication_bounds = {
-    1, 64 * 1024 * 1024, "a size from 1 to 64m, such as 512k"
+    1, 64 * 1024 * 1024, "a size from 1 to 64m, such as 512k", 0
 };
 
 static ngx_centrifugo_bounds_t  ngx_centrifugo_queue_bounds = {
-    4096, 1024 * 1024 * 1024, "a size from 4k to 1024m, such as 1m"
+    4096, 1024 * 1024 * 1024, "a size from 4k to 1024m, such as 1m", 0
 };
 
 static ngx_centrifugo_bounds_t  ngx_centrifugo_memory_bounds = {
-    1024 * 1024, (ngx_uint_t) 1 << 40, "a size from 1m, such as 256m"
+    1024 * 1024, (ngx_uint_t) 1 << 40, "a size from 1m, such as 256m", 0
 };
 
 static ngx_centrifugo_bounds_t  ngx_centrifugo_limit_bounds = {
-    1, 1000000, "a number from 1 to 1000000, such as 128"
+    1, 1000000, "a number from 1 to 1000000, such as 128", 0
 };
 
 static ngx_centrifugo_bounds_t  ngx_centrifugo_length_bounds = {
-    1, NGX_CENTRIFUGO_NAME_MAX, "a number of bytes from 1 to 1024, such as 255"
+    1, NGX_CENTRIFUGO_NAME_MAX,
+    "a number of bytes from 1 to 1024, such as 255", 0
 };
 
 static ngx_centrifugo_bounds_t  ngx_centrifugo_connection_bounds = {
-    0, NGX_MAX_INT32_VALUE, "a number, or 0 for no limit"
+    0, NGX_MAX_INT32_VALUE, "a number, or 0 for no limit", 0
 };
 
 static ngx_centrifugo_bounds_t  ngx_centrifugo_rate_bounds = {
-    0, 1000000, "a number of connections a second, or 0 for no limit"
+    0, 1000000, "a number of connections a second, or 0 for no limit", 0
 };
 
 static ngx_centrifugo_bounds_t  ngx_centrifugo_presence_bounds = {
-    0, 4096, "a size up to 4k"
+    0, 4096, "a size up to 4k", 0
+};
+
+static ngx_centrifugo_bounds_t  ngx_centrifugo_history_bounds = {
+    0, 1000000, "a number of publications up to 1000000, such as 100", 0
+};
+
+static ngx_centrifugo_bounds_t  ngx_centrifugo_ttl_bounds = {
+    0, 31536000000, "a time in whole seconds up to a year, such as 10m", 1000
+};
+
+static ngx_centrifugo_bounds_t  ngx_centrifugo_meta_bounds = {
+    1000, 315360000000, "a time in whole seconds from 1s to ten years, such as "
+    "720h", 1000
+};
+
+static ngx_str_t  ngx_centrifugo_data_words[] = {
+    ngx_string(""),
+    ngx_string("json"),
+    ngx_string("json_object"),
+    ngx_string("binary"),
+    ngx_null_string
+};
+
+static ngx_centrifugo_choice_t  ngx_centrifugo_data_formats = {
+    ngx_centrifugo_data_words,
+    "\"json\", \"json_object\", \"binary\", or \"\" for anything but nothing"
+};
+
+static ngx_str_t  ngx_centrifugo_recovery_words[] = {
+    ngx_string("stream"),
+    ngx_string("cache"),
+    ngx_null_string
+};
+
+static ngx_centrifugo_choice_t  ngx_centrifugo_recovery_modes = {
+    ngx_centrifugo_recovery_words, "\"stream\" or \"cache\""
+};
+
+static ngx_str_t  ngx_centrifugo_error_words[] = {
+    ngx_string(""),
+    ngx_string("transport"),
+    ngx_null_string
+};
+
+static ngx_centrifugo_choice_t  ngx_centrifugo_error_modes = {
+    ngx_centrifugo_error_words,
+    "\"transport\", or leave it out for errors in the body"
 };
 
 static ngx_centrifugo_endpoint_t  ngx_centrifugo_websocket_endpoint = {
@@ -296,19 +350,42 @@ static ngx_command_t  ngx_centrifugo_commands[] = {
              &ngx_centrifugo_publication_bounds),
     HUB_SIZE("queue_max_size", queue_max_size, &ngx_centrifugo_queue_bounds),
 
+    HUB_NUMBER("history_max_publication_limit", history_max_publication_limit,
+               &ngx_centrifugo_limit_bounds),
+    HUB_NUMBER("recovery_max_publication_limit",
+               recovery_max_publication_limit, &ngx_centrifugo_limit_bounds),
+    HUB_TIME("channel_position_check_delay", channel_position_check_delay,
+             &ngx_centrifugo_ping_bounds),
+    HUB_TIME("channel_position_max_time_lag", channel_position_max_time_lag,
+             &ngx_centrifugo_drain_bounds),
+    HUB_FLAG("channel_compaction", channel_compaction),
+
+    { ngx_string("api_error_mode"),
+      NGX_CENTRIFUGO_HUB_CONF|NGX_CONF_TAKE1,
+      ngx_centrifugo_conf_choice,
+      NGX_CENTRIFUGO_HUB_OFFSET,
+      hub_field(api_error_mode),
+      &ngx_centrifugo_error_modes },
+
     { ngx_string("channel_publication_data_format"),
       NGX_CENTRIFUGO_HUB_CONF|NGX_CONF_TAKE1,
-      ngx_centrifugo_conf_data,
+      ngx_centrifugo_conf_choice,
       NGX_CENTRIFUGO_HUB_OFFSET,
       hub_field(data),
-      NULL },
+      &ngx_centrifugo_data_formats },
 
-    { ngx_string("publication_data_format"),
-      NGX_CENTRIFUGO_HUB_CONF|NGX_CENTRIFUGO_NAMESPACE_CONF|NGX_CONF_TAKE1,
-      ngx_centrifugo_conf_data,
-      NGX_CENTRIFUGO_OPTIONS_OFFSET,
-      options_field(data),
-      NULL },
+    CHANNEL("publication_data_format", ngx_centrifugo_conf_choice, data,
+            &ngx_centrifugo_data_formats),
+    CHANNEL("history_size", ngx_centrifugo_conf_number, history_size,
+            &ngx_centrifugo_history_bounds),
+    CHANNEL("history_ttl", ngx_centrifugo_conf_time, history_ttl,
+            &ngx_centrifugo_ttl_bounds),
+    CHANNEL("history_meta_ttl", ngx_centrifugo_conf_time, history_meta_ttl,
+            &ngx_centrifugo_meta_bounds),
+    CHANNEL("force_recovery_mode", ngx_centrifugo_conf_choice, recover,
+            &ngx_centrifugo_recovery_modes),
+    CHANNEL("allowed_delta_types", ngx_centrifugo_conf_deltas, delta_fossil,
+            NULL),
 
     { ngx_string("channel_regex"),
       NGX_CENTRIFUGO_HUB_CONF|NGX_CENTRIFUGO_NAMESPACE_CONF|NGX_CONF_TAKE1,
@@ -332,7 +409,18 @@ static ngx_command_t  ngx_centrifugo_commands[] = {
                  allow_presence_for_subscriber),
     CHANNEL_FLAG("allow_presence_for_anonymous",
                  allow_presence_for_anonymous),
+    CHANNEL_FLAG("allow_history_for_client", allow_history_for_client),
+    CHANNEL_FLAG("allow_history_for_subscriber",
+                 allow_history_for_subscriber),
+    CHANNEL_FLAG("allow_history_for_anonymous", allow_history_for_anonymous),
     CHANNEL_FLAG("allow_user_limited_channels", allow_user_limited_channels),
+    CHANNEL_FLAG("force_positioning", force_positioning),
+    CHANNEL_FLAG("allow_positioning", allow_positioning),
+    CHANNEL_FLAG("force_recovery", force_recovery),
+    CHANNEL_FLAG("allow_recovery", allow_recovery),
+    CHANNEL_FLAG("auto_cache_recover", auto_cache_recover),
+    CHANNEL_FLAG("delta_publish", delta_publish),
+    CHANNEL_FLAG("allow_tags_filter", allow_tags_filter),
 
     LOCATION("centrifugo_websocket", &ngx_centrifugo_websocket_endpoint),
     LOCATION("centrifugo_api", &ngx_centrifugo_api_endpoint),

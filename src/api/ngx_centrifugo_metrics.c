@@ -20,6 +20,8 @@ static void metrics_value(ngx_centrifugo_buf_t *b, ngx_str_t *hub,
     const char *name, const char *labels, uint64_t value);
 static void metrics_disconnects(ngx_centrifugo_buf_t *b,
     ngx_centrifugo_hub_conf_t *hcf);
+static void metrics_streams(ngx_centrifugo_buf_t *b, ngx_str_t *hub,
+    ngx_centrifugo_hub_stat_t *stat);
 static void metrics_workers(ngx_centrifugo_buf_t *b,
     ngx_centrifugo_hub_conf_t *hcf);
 static void metrics_locks(ngx_centrifugo_buf_t *b, ngx_str_t *hub,
@@ -40,6 +42,18 @@ static metrics_row_t  metrics_rows[] = {
       ",transport=\"websocket\"", NGX_CENTRIFUGO_COUNT_CONNECTIONS },
     { "centrifugo_client_subscriptions_accepted", "counter", "",
       NGX_CENTRIFUGO_COUNT_SUBSCRIBES },
+    { "centrifugo_client_recover", "counter", ",recovered=\"yes\"",
+      NGX_CENTRIFUGO_COUNT_RECOVERED_YES },
+    { "centrifugo_client_recover", "counter", ",recovered=\"no\"",
+      NGX_CENTRIFUGO_COUNT_RECOVERED_NO },
+    { "centrifugo_broker_publish_suppressed_count", "counter",
+      ",reason=\"idempotency\"", NGX_CENTRIFUGO_COUNT_SUPPRESSED_KEY },
+    { "centrifugo_broker_publish_suppressed_count", "counter",
+      ",reason=\"version\"", NGX_CENTRIFUGO_COUNT_SUPPRESSED_VERSION },
+    { "centrifugo_hub_recovered_publications_total", "counter", "",
+      NGX_CENTRIFUGO_COUNT_RECOVERED_PUBLICATIONS },
+    { "centrifugo_hub_insufficient_state_total", "counter", "",
+      NGX_CENTRIFUGO_COUNT_INSUFFICIENT },
     { "centrifugo_hub_sessions", "gauge", "", NGX_CENTRIFUGO_GAUGE_SESSIONS },
     { "centrifugo_hub_queued_bytes", "gauge", "",
       NGX_CENTRIFUGO_GAUGE_QUEUED_BYTES },
@@ -74,6 +88,7 @@ ngx_int_t
 ngx_centrifugo_metrics_handler(ngx_http_request_t *r)
 {
     ngx_int_t                    rc;
+    uint64_t                     value;
     ngx_str_t                   *name;
     ngx_uint_t                   i;
     metrics_row_t               *row;
@@ -111,11 +126,20 @@ ngx_centrifugo_metrics_handler(ngx_http_request_t *r)
 
     for (i = 0; i < sizeof(metrics_rows) / sizeof(metrics_row_t); i++) {
         row = &metrics_rows[i];
-        metrics_line(&b, name, row->name, row->type, row->labels,
-                     ngx_centrifugo_hub_sum(hub, row->counter));
+        value = ngx_centrifugo_hub_sum(hub, row->counter);
+
+        /* values of one name stand together */
+
+        if (i && ngx_strcmp(row->name, row[-1].name) == 0) {
+            metrics_value(&b, name, row->name, row->labels, value);
+
+        } else {
+            metrics_line(&b, name, row->name, row->type, row->labels, value);
+        }
     }
 
     metrics_disconnects(&b, lcf->hub);
+    metrics_streams(&b, name, &stat);
 
     metrics_line(&b, name, "centrifugo_hub_zone_bytes", "gauge", "",
                  stat.zone);
@@ -137,6 +161,8 @@ ngx_centrifugo_metrics_handler(ngx_http_request_t *r)
                   ",kind=\"tables\"", stat.tables);
     metrics_value(&b, name, "centrifugo_hub_zone_used_bytes",
                   ",kind=\"channels\"", stat.channel_bytes);
+    metrics_value(&b, name, "centrifugo_hub_zone_used_bytes",
+                  ",kind=\"history\"", stat.item_bytes);
     metrics_line(&b, name, "centrifugo_hub_zone_free_bytes", "gauge", "",
                  stat.pages_free * NGX_CENTRIFUGO_PAGE);
     metrics_line(&b, name, "centrifugo_hub_control_written_bytes_total",
@@ -202,6 +228,52 @@ metrics_disconnects(ngx_centrifugo_buf_t *b, ngx_centrifugo_hub_conf_t *hcf)
         i++;
 
     } while (disconnect);
+}
+
+
+static void
+metrics_streams(ngx_centrifugo_buf_t *b, ngx_str_t *hub,
+    ngx_centrifugo_hub_stat_t *stat)
+{
+    ngx_uint_t          i;
+    static const char   evicted[] = "centrifugo_hub_evicted_total";
+    static const char   expired[] = "centrifugo_hub_expired_total";
+    static const char  *kinds[] = {
+        ",kind=\"result\"", ",kind=\"publication\"",
+        ",kind=\"subscribed_publication\"", ",kind=\"stream\""
+    };
+    static const char  *what[] = {
+        ",kind=\"result\"", ",kind=\"history\"", ",kind=\"stream\""
+    };
+
+    metrics_line(b, hub, "centrifugo_hub_streams", "gauge", "",
+                 stat->streams);
+    metrics_line(b, hub, "centrifugo_hub_publications", "gauge", "",
+                 stat->publications);
+    metrics_line(b, hub, "centrifugo_hub_history_bytes", "gauge", "",
+                 stat->history_bytes);
+    metrics_line(b, hub, "centrifugo_hub_results", "gauge", "",
+                 stat->results);
+
+    for (i = 0; i < 4; i++) {
+        if (i == 0) {
+            metrics_line(b, hub, evicted, "counter", kinds[i],
+                         stat->evicted[i]);
+
+        } else {
+            metrics_value(b, hub, evicted, kinds[i], stat->evicted[i]);
+        }
+    }
+
+    for (i = 0; i < 3; i++) {
+        if (i == 0) {
+            metrics_line(b, hub, expired, "counter", what[i],
+                         stat->expired[i]);
+
+        } else {
+            metrics_value(b, hub, expired, what[i], stat->expired[i]);
+        }
+    }
 }
 
 

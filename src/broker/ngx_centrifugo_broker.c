@@ -354,6 +354,7 @@ broker_next(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
     table->pub.delta = (entry->flags & NGX_CENTRIFUGO_PUB_DELTA) != 0;
     table->pub.offset = entry->position.offset;
     table->pub.epoch = entry->position.epoch;
+    table->pub.time = entry->time;
     table->pub.tags = entry->tags;
 
     if (entry->info.len

@@ -10,6 +10,7 @@
 #define WORKER_TICK     1000        /* ms */
 #define WORKER_POLL     20          /* ms, of a slot without a bell */
 #define WORKER_APPENDS  16384       /* of one turn: a millisecond or two */
+#define WORKER_EXPIRE   2000000     /* ns, after which a turn ends */
 #define WORKER_REPLACED 5000        /* ms, when its zone was made anew */
 #define WORKER_CLOSE    1500        /* ms, after drain_time for the peers' part
                                        of the close */
@@ -30,6 +31,8 @@ typedef struct {
     ngx_uint_t                    reap_hub;
     uint64_t                      reap_cursor;
     ngx_uint_t                    housekeeper;
+    ngx_event_t                   expire;   /* posted: the next step */
+    ngx_uint_t                    expire_hub;
     time_t                        warned;
     ngx_msec_t                    drain;    /* since when it ends, or 0 */
     time_t                        shed;     /* when that was logged */
@@ -43,6 +46,8 @@ static void worker_turn_handler(ngx_event_t *ev);
 static void worker_tick_handler(ngx_event_t *ev);
 static void worker_poll_handler(ngx_event_t *ev);
 static void worker_housekeeper(ngx_uint_t wanted);
+static void worker_expire(void);
+static void worker_expire_handler(ngx_event_t *ev);
 static void worker_find_dead(void);
 static void worker_reap_handler(ngx_event_t *ev);
 static void worker_gauges(void);
@@ -54,7 +59,7 @@ static worker_t  worker;
 static const ngx_centrifugo_restore_t  worker_restore = {
     ngx_centrifugo_presence_restore,
     ngx_centrifugo_user_resync,
-    NULL
+    ngx_centrifugo_channel_insufficient
 };
 
 
@@ -78,6 +83,10 @@ ngx_centrifugo_worker_init(ngx_cycle_t *cycle, ngx_centrifugo_main_conf_t *mcf)
     worker.reap.handler = worker_reap_handler;
     worker.reap.log = cycle->log;
     worker.reap.data = &worker;
+
+    worker.expire.handler = worker_expire_handler;
+    worker.expire.log = cycle->log;
+    worker.expire.data = &worker;
 
     worker.tick.handler = worker_tick_handler;
     worker.tick.log = cycle->log;
@@ -463,6 +472,7 @@ worker_tick_handler(ngx_event_t *ev)
         worker_gauges();
 
         worker_housekeeper(slot->state == NGX_CENTRIFUGO_SLOT_LIVE);
+        worker_expire();
 
         if (!ngx_exiting) {
             worker_find_dead();
@@ -567,6 +577,51 @@ worker_housekeeper(ngx_uint_t wanted)
         __atomic_store_n(&reg->housekeeper_slot, (uint32_t) worker.slot,
                          __ATOMIC_RELAXED);
         NGX_CENTRIFUGO_POINT(HOUSEKEEPER);
+    }
+}
+
+
+/*
+ * What has expired in the hubs, in turns between other events; a pass that
+ * takes longer than until the next tick goes on.
+ */
+
+static void
+worker_expire(void)
+{
+    if (worker.housekeeper && !worker.expire.posted) {
+        worker.expire_hub = 0;
+        ngx_post_event(&worker.expire, &ngx_posted_next_events);
+    }
+}
+
+
+static void
+worker_expire_handler(ngx_event_t *ev)
+{
+    int64_t                       end;
+    ngx_int_t                     rc;
+    ngx_centrifugo_hub_conf_t   **hcf;
+
+    hcf = worker.mcf->hubs.elts;
+    end = ngx_centrifugo_delivery_now() + WORKER_EXPIRE;
+
+    while (worker.housekeeper && worker.expire_hub < worker.mcf->hubs.nelts) {
+
+        if (ngx_centrifugo_delivery_now() >= end) {
+            ngx_post_event(&worker.expire, &ngx_posted_next_events);
+            break;
+        }
+
+        rc = ngx_centrifugo_hub_expire(&hcf[worker.expire_hub]->hub);
+
+        /* a damaged shard was found and emptied, perhaps */
+
+        ngx_centrifugo_worker_wake(hcf[worker.expire_hub]);
+
+        if (rc == NGX_OK) {
+            worker.expire_hub++;
+        }
     }
 }
 

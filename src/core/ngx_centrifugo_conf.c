@@ -8,9 +8,6 @@
 #define NGX_CENTRIFUGO_API_ROOM  (64 * 1024)
 
 
-static ngx_centrifugo_channel_options_t *conf_create_options(ngx_conf_t *cf);
-static void conf_init_options(ngx_centrifugo_channel_options_t *options,
-    ngx_uint_t data);
 static ngx_int_t conf_finish_verifiers(ngx_conf_t *cf,
     ngx_centrifugo_hub_conf_t *hcf);
 static ngx_uint_t conf_has_keys(const ngx_centrifugo_verifier_t *verifier);
@@ -215,7 +212,7 @@ conf_create_hub(ngx_conf_t *cf, ngx_str_t *name)
         return NULL;
     }
 
-    hcf->options = conf_create_options(cf);
+    hcf->options = ngx_centrifugo_conf_options_create(cf);
     if (hcf->options == NULL) {
         return NULL;
     }
@@ -254,6 +251,12 @@ conf_create_hub(ngx_conf_t *cf, ngx_str_t *name)
     hcf->connection_rate_limit = NGX_CONF_UNSET_UINT;
     hcf->user_connection_limit = NGX_CONF_UNSET_UINT;
     hcf->presence_info_max = NGX_CONF_UNSET_SIZE;
+    hcf->history_max_publication_limit = NGX_CONF_UNSET_UINT;
+    hcf->recovery_max_publication_limit = NGX_CONF_UNSET_UINT;
+    hcf->channel_position_check_delay = NGX_CONF_UNSET_MSEC;
+    hcf->channel_position_max_time_lag = NGX_CONF_UNSET_MSEC;
+    hcf->channel_compaction = NGX_CONF_UNSET;
+    hcf->api_error_mode = NGX_CONF_UNSET_UINT;
     hcf->data = NGX_CONF_UNSET_UINT;
     hcf->syntax.private_prefix = NGX_CONF_UNSET_UINT;
     hcf->syntax.namespace_boundary = NGX_CONF_UNSET_UINT;
@@ -282,9 +285,7 @@ static char *
 conf_finish_hub(ngx_conf_t *cf, ngx_centrifugo_main_conf_t *mcf,
     ngx_centrifugo_hub_conf_t *hcf)
 {
-    size_t                       max;
-    ngx_uint_t                   i;
-    ngx_centrifugo_namespace_t  *ns;
+    size_t  max;
 
     if (hcf->zone == NGX_CONF_UNSET_SIZE) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -295,11 +296,8 @@ conf_finish_hub(ngx_conf_t *cf, ngx_centrifugo_main_conf_t *mcf,
 
     ngx_conf_init_uint_value(hcf->data, NGX_CENTRIFUGO_DATA_SOME);
 
-    conf_init_options(hcf->options, hcf->data);
-
-    ns = hcf->namespaces.elts;
-    for (i = 0; i < hcf->namespaces.nelts; i++) {
-        conf_init_options(ns[i].options, hcf->data);
+    if (ngx_centrifugo_conf_options_finish(cf, hcf) != NGX_OK) {
+        return NGX_CONF_ERROR;
     }
 
     ngx_conf_init_value(hcf->client_insecure, 0);
@@ -324,6 +322,13 @@ conf_finish_hub(ngx_conf_t *cf, ngx_centrifugo_main_conf_t *mcf,
     ngx_conf_init_uint_value(hcf->connection_rate_limit, 0);
     ngx_conf_init_uint_value(hcf->user_connection_limit, 0);
     ngx_conf_init_size_value(hcf->presence_info_max, 4096);
+    ngx_conf_init_uint_value(hcf->history_max_publication_limit, 300);
+    ngx_conf_init_uint_value(hcf->recovery_max_publication_limit, 300);
+    ngx_conf_init_msec_value(hcf->channel_position_check_delay, 40000);
+    ngx_conf_init_msec_value(hcf->channel_position_max_time_lag, 0);
+    ngx_conf_init_value(hcf->channel_compaction, 0);
+    ngx_conf_init_uint_value(hcf->api_error_mode,
+                             NGX_CENTRIFUGO_ERRORS_BODY);
     ngx_conf_init_uint_value(hcf->syntax.private_prefix, '$');
     ngx_conf_init_uint_value(hcf->syntax.namespace_boundary, ':');
     ngx_conf_init_uint_value(hcf->syntax.user_boundary, '#');
@@ -519,120 +524,6 @@ conf_finish_personal(ngx_conf_t *cf, ngx_centrifugo_hub_conf_t *hcf)
     }
 
     return NGX_OK;
-}
-
-
-char *
-ngx_centrifugo_conf_namespace(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_centrifugo_hub_conf_t  *hcf = conf;
-
-    char                        *rv;
-    ngx_str_t                   *value;
-    ngx_uint_t                   i;
-    ngx_conf_t                   save;
-    ngx_http_conf_ctx_t          ctx;
-    ngx_centrifugo_namespace_t  *ns;
-
-    value = cf->args->elts;
-
-    if (ngx_centrifugo_namespace_valid(&value[1]) != NGX_OK) {
-        return ngx_centrifugo_conf_bad_value(cf, cmd, "a name of two or more "
-                                             "letters, digits, \"-\", \"_\" "
-                                             "or \".\"");
-    }
-
-    ns = hcf->namespaces.elts;
-
-    for (i = 0; i < hcf->namespaces.nelts; i++) {
-        if (ns[i].name.len == value[1].len
-            && ngx_strncmp(ns[i].name.data, value[1].data, value[1].len) == 0)
-        {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "duplicate namespace \"%V\" in hub \"%V\": put "
-                               "its options into one block", &value[1],
-                               &hcf->name);
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    ns = ngx_array_push(&hcf->namespaces);
-    if (ns == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    ns->name = value[1];
-    ns->options = conf_create_options(cf);
-
-    if (ns->options == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    ctx = *(ngx_http_conf_ctx_t *) cf->ctx;
-
-    ctx.loc_conf = ngx_pcalloc(cf->pool, sizeof(void *) * ngx_http_max_module);
-    if (ctx.loc_conf == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    ctx.loc_conf[ngx_centrifugo_module.ctx_index] = ns->options;
-
-    save = *cf;
-    cf->ctx = &ctx;
-    cf->cmd_type = NGX_CENTRIFUGO_NAMESPACE_CONF;
-
-    rv = ngx_conf_parse(cf, NULL);
-
-    *cf = save;
-
-    return rv;
-}
-
-
-static ngx_centrifugo_channel_options_t *
-conf_create_options(ngx_conf_t *cf)
-{
-    ngx_centrifugo_channel_options_t  *options;
-
-    options = ngx_pcalloc(cf->pool, sizeof(ngx_centrifugo_channel_options_t));
-    if (options == NULL) {
-        return NULL;
-    }
-
-    options->presence = NGX_CONF_UNSET;
-    options->join_leave = NGX_CONF_UNSET;
-    options->force_push_join_leave = NGX_CONF_UNSET;
-    options->allow_presence_for_client = NGX_CONF_UNSET;
-    options->allow_presence_for_subscriber = NGX_CONF_UNSET;
-    options->allow_presence_for_anonymous = NGX_CONF_UNSET;
-    options->allow_user_limited_channels = NGX_CONF_UNSET;
-    options->data = NGX_CONF_UNSET_UINT;
-    options->allow_subscribe_for_client = NGX_CONF_UNSET;
-    options->allow_subscribe_for_anonymous = NGX_CONF_UNSET;
-    options->allow_publish_for_client = NGX_CONF_UNSET;
-    options->allow_publish_for_subscriber = NGX_CONF_UNSET;
-    options->allow_publish_for_anonymous = NGX_CONF_UNSET;
-
-    return options;
-}
-
-
-static void
-conf_init_options(ngx_centrifugo_channel_options_t *options, ngx_uint_t data)
-{
-    ngx_conf_init_value(options->presence, 0);
-    ngx_conf_init_value(options->join_leave, 0);
-    ngx_conf_init_value(options->force_push_join_leave, 0);
-    ngx_conf_init_value(options->allow_presence_for_client, 0);
-    ngx_conf_init_value(options->allow_presence_for_subscriber, 0);
-    ngx_conf_init_value(options->allow_presence_for_anonymous, 0);
-    ngx_conf_init_value(options->allow_user_limited_channels, 0);
-    ngx_conf_init_uint_value(options->data, data);
-    ngx_conf_init_value(options->allow_subscribe_for_client, 0);
-    ngx_conf_init_value(options->allow_subscribe_for_anonymous, 0);
-    ngx_conf_init_value(options->allow_publish_for_client, 0);
-    ngx_conf_init_value(options->allow_publish_for_subscriber, 0);
-    ngx_conf_init_value(options->allow_publish_for_anonymous, 0);
 }
 
 
@@ -1024,32 +915,4 @@ conf_check_api(ngx_conf_t *cf, ngx_centrifugo_loc_conf_t *lcf)
     }
 
     return NGX_OK;
-}
-
-
-ngx_centrifugo_channel_options_t *
-ngx_centrifugo_conf_channel(ngx_centrifugo_hub_conf_t *hcf,
-    const ngx_str_t *channel)
-{
-    ngx_str_t                    name;
-    ngx_uint_t                   i;
-    ngx_centrifugo_namespace_t  *ns;
-
-    ngx_centrifugo_channel_namespace(&hcf->syntax, channel, &name);
-
-    if (name.len == 0) {
-        return hcf->options;
-    }
-
-    ns = hcf->namespaces.elts;
-
-    for (i = 0; i < hcf->namespaces.nelts; i++) {
-        if (ns[i].name.len == name.len
-            && ngx_memcmp(ns[i].name.data, name.data, name.len) == 0)
-        {
-            return ns[i].options;
-        }
-    }
-
-    return NULL;
 }

@@ -187,7 +187,14 @@ typedef struct {
     ngx_uint_t                          min;
     ngx_uint_t                          max;
     const char                         *hint;       /* what to write instead */
+    ngx_msec_t                          step;       /* of a time, 0: any */
 } ngx_centrifugo_bounds_t;
+
+/* the same of one that is a word: the field gets the place in the list */
+typedef struct {
+    const ngx_str_t                    *words;      /* the last has data NULL */
+    const char                         *hint;
+} ngx_centrifugo_choice_t;
 
 typedef struct {
     ngx_array_t                         hubs;
@@ -232,7 +239,9 @@ char *ngx_centrifugo_conf_string(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_centrifugo_conf_seconds(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-char *ngx_centrifugo_conf_data(ngx_conf_t *cf, ngx_command_t *cmd,
+char *ngx_centrifugo_conf_choice(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_centrifugo_conf_deltas(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_centrifugo_conf_regex(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -262,6 +271,15 @@ char *ngx_centrifugo_conf_merge_loc(ngx_conf_t *cf, void *parent, void *child);
 /* Resolves the hubs of all locations and checks what depends on both. */
 ngx_int_t ngx_centrifugo_conf_finish(ngx_conf_t *cf);
 
+
+/* src/core/ngx_centrifugo_conf_options.c: options of channels */
+
+ngx_centrifugo_channel_options_t *ngx_centrifugo_conf_options_create(
+    ngx_conf_t *cf);
+
+/* Sets defaults and checks what is only right together; logs what is not. */
+ngx_int_t ngx_centrifugo_conf_options_finish(ngx_conf_t *cf,
+    ngx_centrifugo_hub_conf_t *hcf);
 
 /*
  * The options of a channel's namespace, or NULL when it is not configured.

@@ -75,7 +75,8 @@ ngx_centrifugo_conf_time(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     n = ngx_parse_time(&value[1], 0);
 
     if (n == NGX_ERROR || (ngx_uint_t) n < bounds->min
-        || (ngx_uint_t) n > bounds->max)
+        || (ngx_uint_t) n > bounds->max
+        || (bounds->step && (ngx_msec_t) n % bounds->step))
     {
         return ngx_centrifugo_conf_bad_value(cf, cmd, bounds->hint);
     }
@@ -207,17 +208,11 @@ ngx_centrifugo_conf_seconds(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 char *
-ngx_centrifugo_conf_data(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_centrifugo_conf_choice(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    ngx_str_t   *value;
-    ngx_uint_t   i, *field;
-
-    static ngx_str_t  names[] = {
-        ngx_string(""),
-        ngx_string("json"),
-        ngx_string("json_object"),
-        ngx_string("binary")
-    };
+    ngx_str_t                *value;
+    ngx_uint_t                i, *field;
+    ngx_centrifugo_choice_t  *choice;
 
     field = (ngx_uint_t *) ((u_char *) conf + cmd->offset);
 
@@ -226,19 +221,45 @@ ngx_centrifugo_conf_data(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     value = cf->args->elts;
+    choice = cmd->post;
 
-    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (names[i].len == value[1].len
-            && ngx_strncmp(names[i].data, value[1].data, value[1].len) == 0)
+    for (i = 0; choice->words[i].data; i++) {
+        if (choice->words[i].len == value[1].len
+            && ngx_strncmp(choice->words[i].data, value[1].data, value[1].len)
+               == 0)
         {
             *field = i;
             return NGX_CONF_OK;
         }
     }
 
-    return ngx_centrifugo_conf_bad_value(cf, cmd, "\"json\", "
-                                         "\"json_object\", \"binary\", or "
-                                         "\"\" for anything but nothing");
+    return ngx_centrifugo_conf_bad_value(cf, cmd, choice->hint);
+}
+
+
+/* a list of which there is one element by now */
+
+char *
+ngx_centrifugo_conf_deltas(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_str_t   *value;
+    ngx_flag_t  *field;
+
+    field = (ngx_flag_t *) ((u_char *) conf + cmd->offset);
+
+    if (*field != NGX_CONF_UNSET) {
+        return "is duplicate: write it once";
+    }
+
+    value = cf->args->elts;
+
+    if (value[1].len != 6 || ngx_strncmp(value[1].data, "fossil", 6) != 0) {
+        return ngx_centrifugo_conf_bad_value(cf, cmd, "\"fossil\"");
+    }
+
+    *field = 1;
+
+    return NGX_CONF_OK;
 }
 
 

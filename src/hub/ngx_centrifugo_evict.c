@@ -2,34 +2,34 @@
  * Eviction: when no page is left, pages of history are emptied, those first
  * that nothing was put into for the longest time.  So what goes is older than
  * most of what stays, whatever its size is, and the page is free for any shard
- * and for anything.  What nobody is subscribed to goes first; streams without
- * publications go when nothing else can, or when there are so many of them that
- * history would have nothing.
+ * and for anything.  What had subscribers when it was written stays longer;
+ * streams without publications go when nothing else can, or when there are so
+ * many of them that history would have nothing.
  */
 
 #include "ngx_centrifugo_hub_shm.h"
 
 
-#define EVICT_ITEMS    64           /* publications of one section */
-#define EVICT_ROUNDS   8            /* sections, and one for each page */
-#define EVICT_SIDED    3            /* pages in which what has subscribers is
-                                       spared before it is not */
-#define EVICT_SAMPLE   32           /* pages that are compared for each */
-#define EVICT_LOOK     256          /* and passed over for these */
-#define EVICT_SHARE    4            /* history keeps this part of the memory
+#define EVICT_ITEMS       64        /* publications of one section */
+#define EVICT_ROUNDS      8         /* sections, and one more for each page */
+#define EVICT_SAMPLE      32        /* pages that are compared for each */
+#define EVICT_LOOK        256       /* and pages passed over for these */
+#define EVICT_FIND        16        /* times as many if there is none */
+#define EVICT_SUBSCRIBED  4         /* so many times as old goes what has
+                                       subscribers */
+#define EVICT_SHARE       4         /* history keeps this part of the memory
                                        from streams that have none */
 
-/* readers of figures take no lock */
+/* shard->evicted; readers of figures take no lock */
+
+#define EVICTED_RESULT      0
+#define EVICTED_HISTORY     1
+#define EVICTED_SUBSCRIBED  2
+#define EVICTED_STREAM      3
 
 #define evict_count(shard, what, n)                                          \
     __atomic_store_n(&(shard)->evicted[what], (shard)->evicted[what] + (n),  \
                      __ATOMIC_RELAXED)
-
-#define EVICT_RESULT      0
-#define EVICT_HISTORY     1
-#define EVICT_SUBSCRIBED  2
-#define EVICT_STREAM      3
-
 #define evict_left(shm)                                                      \
     ((shm)->pages - __atomic_load_n(&(shm)->pages_used, __ATOMIC_RELAXED))
 #define evict_enough(shm, evict)                                             \
@@ -41,7 +41,7 @@ typedef struct {
     ngx_uint_t    shard;            /* that found no page */
     ngx_uint_t    class;            /* what it wanted one for */
     ngx_uint_t    alike;            /* another item of that class will do */
-    ngx_uint_t    pages;            /* to be emptied */
+    ngx_uint_t    rounds;
     uint64_t      goal;             /* free pages */
     ngx_uint_t    items;            /* that went */
     ngx_uint_t    done;
@@ -56,74 +56,81 @@ typedef struct {
 
 
 static ngx_int_t evict_shed(ngx_centrifugo_hub_t *hub, ngx_uint_t n);
+static void evict_exist(ngx_centrifugo_hub_shm_t *shm, uint64_t *history,
+    uint64_t *streams);
 static ngx_uint_t evict_poor(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n);
 static void evict_history(ngx_centrifugo_hub_t *hub, evict_t *evict);
 static void evict_streams(ngx_centrifugo_hub_t *hub, evict_t *evict,
     ngx_uint_t own);
 static void evict_sample(ngx_centrifugo_hub_t *hub, const evict_kind_t *kind,
     ngx_centrifugo_page_seen_t *seen);
-static void evict_remember(ngx_centrifugo_page_seen_t *seen, ngx_uint_t page,
-    uint64_t written);
+static void evict_remember(ngx_centrifugo_page_seen_t *seen,
+    const ngx_centrifugo_page_seen_t *page);
 static ngx_int_t evict_oldest(ngx_centrifugo_hub_shm_t *shm,
     const evict_kind_t *kind, ngx_centrifugo_page_seen_t *seen,
     ngx_uint_t *page);
+static ngx_uint_t evict_before(const ngx_centrifugo_page_seen_t *one,
+    const ngx_centrifugo_page_seen_t *two);
+static uint64_t evict_age(const ngx_centrifugo_page_seen_t *seen);
 static ngx_int_t evict_page(ngx_centrifugo_hub_t *hub, evict_t *evict,
-    ngx_uint_t page, ngx_uint_t all);
+    ngx_uint_t page);
 static ngx_int_t evict_item(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
-    ngx_centrifugo_item_t *item, ngx_uint_t all, ngx_uint_t *left);
+    ngx_centrifugo_item_t *item, ngx_uint_t *left);
 static ngx_int_t evict_kept(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
-    ngx_centrifugo_ref_t ref, ngx_uint_t all, ngx_uint_t *left);
+    ngx_centrifugo_ref_t ref, ngx_uint_t *left);
 static ngx_int_t evict_stream(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     ngx_centrifugo_ref_t ref, ngx_uint_t *left);
-static ngx_uint_t evict_subscribed(ngx_centrifugo_hub_shm_t *shm,
-    ngx_centrifugo_record_t *rec);
+static ngx_centrifugo_stream_t *evict_find(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_ref_t ref, ngx_centrifugo_record_t **rec);
 
 
 ngx_int_t
 ngx_centrifugo_evict(ngx_centrifugo_hub_t *hub, ngx_uint_t n, size_t size)
 {
     evict_t                    evict;
-    uint64_t                   left;
-    ngx_uint_t                 own;
+    uint64_t                   left, history, streams;
+    ngx_uint_t                 pages;
     ngx_centrifugo_hub_shm_t  *shm;
 
     shm = hub->shm;
     left = evict_left(shm);
-
-    evict.shard = n;
-    evict.class = __atomic_load_n(&hub_shard(shm, n)->wanted, __ATOMIC_RELAXED)
-                  - 1;
-    evict.alike = (size <= NGX_CENTRIFUGO_ITEM_MAX);
-    evict.pages = size / NGX_CENTRIFUGO_PAGE + 1;
-    evict.items = 0;
-    evict.done = 0;
+    pages = size / NGX_CENTRIFUGO_PAGE + 1;
 
     if (left < shm->pages / NGX_CENTRIFUGO_SPARE) {
 
-        /* the spare ones are used: little by little they are put back */
+        /* the spare ones are in use: little by little they are put back */
 
-        evict.pages++;
+        pages++;
     }
 
-    evict.goal = left + evict.pages;
+    evict.shard = n;
+    evict.class = __atomic_load_n(&hub_shard(shm, n)->wanted,
+                                  __ATOMIC_RELAXED)
+                  - 1;
+    evict.alike = (size <= NGX_CENTRIFUGO_ITEM_MAX);
+    evict.rounds = EVICT_ROUNDS + pages;
+    evict.goal = left + pages;
+    evict.items = 0;
+    evict.done = 0;
 
     if (evict_shed(hub, n) != NGX_OK) {
         return NGX_DECLINED;
     }
 
-    own = (evict.class < NGX_CENTRIFUGO_SIZES && evict_poor(shm, n));
+    evict_exist(shm, &history, &streams);
 
-    if (own) {
+    if (ngx_centrifugo_kind(evict.class) == NGX_CENTRIFUGO_KIND_RECORDS
+        && streams && evict_poor(shm, n))
+    {
         evict_streams(hub, &evict, 1);
     }
 
-    if (!evict_enough(shm, &evict)) {
+    if (history && !evict_enough(shm, &evict)) {
         evict_history(hub, &evict);
     }
 
-    if (evict.items == 0 && evict_left(shm) <= left && !own) {
-        evict_streams(hub, &evict,
-                      evict.alike && evict.class < NGX_CENTRIFUGO_SIZES);
+    if (evict.items == 0 && evict_left(shm) <= left && streams) {
+        evict_streams(hub, &evict, 0);
     }
 
     if (evict.items == 0 && evict_left(shm) <= left) {
@@ -155,26 +162,52 @@ evict_shed(ngx_centrifugo_hub_t *hub, ngx_uint_t n)
 }
 
 
+/* how much there is that may go; streams also if they may not */
+
+static void
+evict_exist(ngx_centrifugo_hub_shm_t *shm, uint64_t *history,
+    uint64_t *streams)
+{
+    ngx_uint_t                i;
+    ngx_centrifugo_counts_t  *counts;
+
+    *history = 0;
+    *streams = 0;
+
+    for (i = 0; i < shm->shards; i++) {
+        counts = &hub_shard(shm, i)->counts;
+
+        *history += __atomic_load_n(&counts->publications, __ATOMIC_RELAXED)
+                    + __atomic_load_n(&counts->results, __ATOMIC_RELAXED);
+        *streams += __atomic_load_n(&counts->streams, __ATOMIC_RELAXED);
+    }
+}
+
+
 /* whether history has little beside records; one shard is like another */
 
 static ngx_uint_t
 evict_poor(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n)
 {
-    uint64_t                 bytes[2];
+    uint64_t                 bytes, history, all;
     ngx_uint_t               class;
     ngx_centrifugo_shard_t  *shard;
 
     shard = hub_shard(shm, n);
-    bytes[0] = 0;
-    bytes[1] = 0;
+    history = 0;
+    all = 0;
 
     for (class = 0; class < NGX_CENTRIFUGO_CLASSES; class++) {
-        bytes[class / NGX_CENTRIFUGO_SIZES]
-            += __atomic_load_n(&shard->used[class], __ATOMIC_RELAXED)
-               * ngx_centrifugo_page_class_size(class);
+        bytes = __atomic_load_n(&shard->used[class], __ATOMIC_RELAXED)
+                * ngx_centrifugo_page_class_size(class);
+        all += bytes;
+
+        if (ngx_centrifugo_kind(class) != NGX_CENTRIFUGO_KIND_RECORDS) {
+            history += bytes;
+        }
     }
 
-    return bytes[1] * EVICT_SHARE < bytes[0] + bytes[1];
+    return history * EVICT_SHARE < all;
 }
 
 
@@ -182,59 +215,37 @@ static void
 evict_history(ngx_centrifugo_hub_t *hub, evict_t *evict)
 {
     ngx_int_t                  rc;
-    ngx_uint_t                 n, rounds, page, all;
-    ngx_uint_t                 sided[EVICT_SIDED];
-    ngx_centrifugo_hub_shm_t  *shm;
+    ngx_uint_t                 i, page;
     static const evict_kind_t  kind = {
         NGX_CENTRIFUGO_SIZES, NGX_CENTRIFUGO_CLASSES - 1,
         NGX_CENTRIFUGO_SHARDS_MAX
     };
 
-    shm = hub->shm;
     rc = NGX_OK;
     page = 0;
-    all = 0;
-    n = 0;
 
-    for (rounds = EVICT_ROUNDS + evict->pages; rounds; rounds--) {
+    for (i = 0; i < evict->rounds && !evict_enough(hub->shm, evict); i++) {
 
         if (rc != NGX_AGAIN) {
             evict_sample(hub, &kind, hub->old);
-            all = 0;
 
-            if (n == EVICT_SIDED
-                || evict_oldest(shm, &kind, hub->old, &page) != NGX_OK)
-            {
-                if (n == 0) {
-                    return;
-                }
-
-                all = 1;
-                page = sided[0];
-                ngx_memmove(&sided[0], &sided[1], --n * sizeof(ngx_uint_t));
+            if (evict_oldest(hub->shm, &kind, hub->old, &page) != NGX_OK) {
+                continue;
             }
         }
 
-        rc = evict_page(hub, evict, page, all);
-
-        if (evict_enough(shm, evict)) {
-            return;
-        }
-
-        if (rc == NGX_DECLINED && !all) {
-            sided[n++] = page;
-        }
+        rc = evict_page(hub, evict, page);
     }
 }
 
 
-/* `own`: only a stream of the shard that wants its record, or its channel's */
+/* `own`: one of the shard will do, which wants its place or its channel's */
 
 static void
 evict_streams(ngx_centrifugo_hub_t *hub, evict_t *evict, ngx_uint_t own)
 {
     ngx_int_t                   rc;
-    ngx_uint_t                  rounds, page, items;
+    ngx_uint_t                  i, page;
     evict_kind_t                kind;
     ngx_centrifugo_page_seen_t  seen[NGX_CENTRIFUGO_PAGES_SEEN];
 
@@ -248,7 +259,7 @@ evict_streams(ngx_centrifugo_hub_t *hub, evict_t *evict, ngx_uint_t own)
     rc = NGX_OK;
     page = 0;
 
-    for (rounds = EVICT_ROUNDS + evict->pages; rounds; rounds--) {
+    for (i = 0; i < evict->rounds && !evict_enough(hub->shm, evict); i++) {
 
         if (rc != NGX_AGAIN
             && evict_oldest(hub->shm, &kind, seen, &page) != NGX_OK)
@@ -256,32 +267,27 @@ evict_streams(ngx_centrifugo_hub_t *hub, evict_t *evict, ngx_uint_t own)
             return;
         }
 
-        items = evict->items;
-        rc = evict_page(hub, evict, page, 1);
+        rc = evict_page(hub, evict, page);
 
-        if (own && evict->items > items) {
+        if (own && evict->items) {
             evict->done = 1;
-        }
-
-        if (evict_enough(hub->shm, evict)) {
-            return;
         }
     }
 }
 
 
 /*
- * Some of the pages behind those that were looked at last are remembered if
- * they are older than what is.
+ * Pages behind those that were looked at last are remembered if they are older
+ * than one that is.
  */
 
 static void
 evict_sample(ngx_centrifugo_hub_t *hub, const evict_kind_t *kind,
     ngx_centrifugo_page_seen_t *seen)
 {
-    uint64_t                   written;
-    ngx_uint_t                 i, n, most, page, class, owner;
-    ngx_centrifugo_hub_shm_t  *shm;
+    ngx_uint_t                   i, n, most, page, class, owner;
+    ngx_centrifugo_hub_shm_t    *shm;
+    ngx_centrifugo_page_seen_t   found;
 
     shm = hub->shm;
     most = (kind->shard == NGX_CENTRIFUGO_SHARDS_MAX)
@@ -290,7 +296,7 @@ evict_sample(ngx_centrifugo_hub_t *hub, const evict_kind_t *kind,
 
     for (i = 0; i < shm->pages && n < EVICT_SAMPLE; i++) {
 
-        if (i >= most && n) {
+        if (i >= most * (n ? 1 : EVICT_FIND)) {
             break;
         }
 
@@ -306,10 +312,10 @@ evict_sample(ngx_centrifugo_hub_t *hub, const evict_kind_t *kind,
             continue;
         }
 
-        class = ngx_centrifugo_page_seen(shm, page, &written);
+        class = ngx_centrifugo_page_seen(shm, page, &found);
 
         if (class >= kind->first && class <= kind->last) {
-            evict_remember(seen, page, written);
+            evict_remember(seen, &found);
             n++;
         }
     }
@@ -317,8 +323,8 @@ evict_sample(ngx_centrifugo_hub_t *hub, const evict_kind_t *kind,
 
 
 static void
-evict_remember(ngx_centrifugo_page_seen_t *seen, ngx_uint_t page,
-    uint64_t written)
+evict_remember(ngx_centrifugo_page_seen_t *seen,
+    const ngx_centrifugo_page_seen_t *page)
 {
     ngx_uint_t                   i;
     ngx_centrifugo_page_seen_t  *place;
@@ -327,23 +333,22 @@ evict_remember(ngx_centrifugo_page_seen_t *seen, ngx_uint_t page,
 
     for (i = 0; i < NGX_CENTRIFUGO_PAGES_SEEN; i++) {
 
-        if (seen[i].page == page + 1) {
-            seen[i].written = written;
+        if (seen[i].page == page->page) {
+            seen[i] = *page;
             return;
         }
 
-        /* one that is free, or the youngest */
+        /* one that is free, or that would go last */
 
         if (place == NULL || seen[i].page == 0
-            || (place->page && seen[i].written > place->written))
+            || (place->page && evict_before(place, &seen[i])))
         {
             place = &seen[i];
         }
     }
 
-    if (place->page == 0 || place->written > written) {
-        place->page = (uint32_t) page + 1;
-        place->written = written;
+    if (place->page == 0 || evict_before(page, place)) {
+        *place = *page;
     }
 }
 
@@ -352,16 +357,15 @@ static ngx_int_t
 evict_oldest(ngx_centrifugo_hub_shm_t *shm, const evict_kind_t *kind,
     ngx_centrifugo_page_seen_t *seen, ngx_uint_t *page)
 {
-    uint64_t                     written;
     ngx_uint_t                   i, class;
-    ngx_centrifugo_page_seen_t  *oldest;
+    ngx_centrifugo_page_seen_t  *oldest, now;
 
     for ( ;; ) {
         oldest = NULL;
 
         for (i = 0; i < NGX_CENTRIFUGO_PAGES_SEEN; i++) {
             if (seen[i].page
-                && (oldest == NULL || seen[i].written < oldest->written))
+                && (oldest == NULL || evict_before(&seen[i], oldest)))
             {
                 oldest = &seen[i];
             }
@@ -373,11 +377,12 @@ evict_oldest(ngx_centrifugo_hub_shm_t *shm, const evict_kind_t *kind,
 
         *page = oldest->page - 1;
         oldest->page = 0;
-        class = ngx_centrifugo_page_seen(shm, *page, &written);
+        class = ngx_centrifugo_page_seen(shm, *page, &now);
 
-        /* it may be another's by now, or have got something new */
+        /* it may be nobody's by now, or have got something new */
 
-        if (written == oldest->written && class >= kind->first
+        if (ngx_centrifugo_page_owner(shm, *page) != NGX_CENTRIFUGO_SHARDS_MAX
+            && now.written == oldest->written && class >= kind->first
             && class <= kind->last)
         {
             return NGX_OK;
@@ -386,23 +391,47 @@ evict_oldest(ngx_centrifugo_hub_shm_t *shm, const evict_kind_t *kind,
 }
 
 
+static ngx_uint_t
+evict_before(const ngx_centrifugo_page_seen_t *one,
+    const ngx_centrifugo_page_seen_t *two)
+{
+    uint64_t  a, b;
+
+    a = evict_age(one);
+    b = evict_age(two);
+
+    return a > b || (a == b && one->class < two->class);
+}
+
+
+static uint64_t
+evict_age(const ngx_centrifugo_page_seen_t *seen)
+{
+    uint64_t  age;
+
+    age = ngx_current_msec - ngx_min(seen->written, ngx_current_msec);
+
+    return (ngx_centrifugo_kind(seen->class)
+            == NGX_CENTRIFUGO_KIND_SUBSCRIBED)
+           ? age / EVICT_SUBSCRIBED : age;
+}
+
+
 /*
- * One section: `all`, or what nobody is subscribed to goes from a page, with
- * what is older in the same streams.  NGX_OK: nothing is left that may go;
- * NGX_AGAIN: to be called again; NGX_DECLINED: something stays in it.
+ * One section: all goes from a page that may, with what is older in the same
+ * streams.  NGX_OK, or NGX_AGAIN: more of it is there.
  */
 
 static ngx_int_t
-evict_page(ngx_centrifugo_hub_t *hub, evict_t *evict, ngx_uint_t page,
-    ngx_uint_t all)
+evict_page(ngx_centrifugo_hub_t *hub, evict_t *evict, ngx_uint_t page)
 {
-    uint64_t                   written;
-    uint32_t                   generation;
-    ngx_int_t                  rc;
-    ngx_uint_t                 i, n, class, left, stays;
-    ngx_centrifugo_item_t     *item;
-    ngx_centrifugo_shard_t    *shard;
-    ngx_centrifugo_hub_shm_t  *shm;
+    uint32_t                     generation;
+    ngx_int_t                    rc;
+    ngx_uint_t                   i, n, class, left;
+    ngx_centrifugo_item_t       *item;
+    ngx_centrifugo_shard_t      *shard;
+    ngx_centrifugo_hub_shm_t    *shm;
+    ngx_centrifugo_page_seen_t   seen;
 
     shm = hub->shm;
     n = ngx_centrifugo_page_owner(shm, page);
@@ -415,9 +444,8 @@ evict_page(ngx_centrifugo_hub_t *hub, evict_t *evict, ngx_uint_t page,
 
     shard = hub_shard(shm, n);
     generation = shard->generation;
-    class = ngx_centrifugo_page_seen(shm, page, &written);
+    class = ngx_centrifugo_page_seen(shm, page, &seen);
     left = EVICT_ITEMS;
-    stays = 0;
     rc = NGX_OK;
 
     for (i = 0; rc == NGX_OK; i++) {
@@ -430,14 +458,16 @@ evict_page(ngx_centrifugo_hub_t *hub, evict_t *evict, ngx_uint_t page,
             break;
         }
 
-        rc = evict_item(hub, n, item, all, &left);
-
-        if (rc == NGX_DECLINED) {
-            stays = 1;
-            rc = NGX_OK;
-        }
-
+        rc = evict_item(hub, n, item, &left);
         NGX_CENTRIFUGO_POINT(EVICT_ITEM);
+    }
+
+    /* it may have been empty before */
+
+    item = ngx_centrifugo_page_nth(shm, n, page, 0);
+
+    if (rc == NGX_OK && item != NULL) {
+        rc = ngx_centrifugo_page_trim(shm, n, hub_ref(shm, item));
     }
 
     if (rc == NGX_ERROR && shard->generation == generation) {
@@ -454,13 +484,13 @@ evict_page(ngx_centrifugo_hub_t *hub, evict_t *evict, ngx_uint_t page,
         evict->done = 1;
     }
 
-    return (rc != NGX_OK) ? rc : stays ? NGX_DECLINED : NGX_OK;
+    return (rc == NGX_AGAIN) ? NGX_AGAIN : NGX_OK;
 }
 
 
 static ngx_int_t
 evict_item(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
-    ngx_centrifugo_item_t *item, ngx_uint_t all, ngx_uint_t *left)
+    ngx_centrifugo_item_t *item, ngx_uint_t *left)
 {
     ngx_centrifugo_ref_t      ref;
     ngx_centrifugo_result_t  *result;
@@ -478,10 +508,10 @@ evict_item(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     switch (item->type) {
 
     case NGX_CENTRIFUGO_ITEM_PUBLICATION:
-        return evict_kept(hub, n, ref, all, left);
+        return evict_kept(hub, n, ref, left);
 
     case NGX_CENTRIFUGO_ITEM_MORE:
-        return evict_kept(hub, n, item->hash, all, left);
+        return evict_kept(hub, n, item->hash, left);
 
     case NGX_CENTRIFUGO_ITEM_STREAM:
         return evict_stream(hub, n, ref, left);
@@ -496,13 +526,16 @@ evict_item(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
             return NGX_ERROR;
         }
 
-        evict_count(hub_shard(hub->shm, n), EVICT_RESULT, 1);
+        evict_count(hub_shard(hub->shm, n), EVICTED_RESULT, 1);
         (*left)--;
 
         return NGX_OK;
 
     default:
-        return NGX_DECLINED;
+
+        /* among streams there may be channels and more */
+
+        return NGX_OK;
     }
 }
 
@@ -511,39 +544,24 @@ evict_item(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
 
 static ngx_int_t
 evict_kept(ngx_centrifugo_hub_t *hub, ngx_uint_t n, ngx_centrifugo_ref_t ref,
-    ngx_uint_t all, ngx_uint_t *left)
+    ngx_uint_t *left)
 {
-    ngx_int_t                  rc;
-    ngx_uint_t                 count, subscribed;
-    ngx_centrifugo_kept_t     *kept;
-    ngx_centrifugo_record_t   *rec;
-    ngx_centrifugo_stream_t   *stream;
-    ngx_centrifugo_hub_shm_t  *shm;
+    ngx_int_t                 rc;
+    ngx_uint_t                count;
+    ngx_centrifugo_kept_t    *kept;
+    ngx_centrifugo_record_t  *rec;
+    ngx_centrifugo_stream_t  *stream;
 
-    shm = hub->shm;
-    rec = NULL;
     stream = NULL;
 
-    kept = ngx_centrifugo_shard_item(shm, ref,
+    kept = ngx_centrifugo_shard_item(hub->shm, ref,
                                      NGX_CENTRIFUGO_ITEM_PUBLICATION);
     if (kept != NULL) {
-        stream = ngx_centrifugo_shard_item(shm, kept->stream,
-                                           NGX_CENTRIFUGO_ITEM_STREAM);
+        stream = evict_find(hub->shm, kept->stream, &rec);
     }
 
-    if (stream != NULL) {
-        rec = ngx_centrifugo_shard_item(shm, stream->channel,
-                                        NGX_CENTRIFUGO_ITEM_CHANNEL);
-    }
-
-    if (rec == NULL || kept->offset > stream->state.top) {
+    if (stream == NULL || kept->offset > stream->state.top) {
         return NGX_ERROR;
-    }
-
-    subscribed = evict_subscribed(shm, rec);
-
-    if (subscribed && !all) {
-        return NGX_DECLINED;
     }
 
     count = stream->state.count;
@@ -559,8 +577,10 @@ evict_kept(ngx_centrifugo_hub_t *hub, ngx_uint_t n, ngx_centrifugo_ref_t ref,
     count -= stream->state.count;
     *left -= count;
 
-    evict_count(hub_shard(shm, n),
-                subscribed ? EVICT_SUBSCRIBED : EVICT_HISTORY, count);
+    evict_count(hub_shard(hub->shm, n),
+                ngx_centrifugo_shard_idle(hub->shm, rec) ? EVICTED_HISTORY
+                                                         : EVICTED_SUBSCRIBED,
+                count);
 
     return rc;
 }
@@ -570,51 +590,44 @@ static ngx_int_t
 evict_stream(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     ngx_centrifugo_ref_t ref, ngx_uint_t *left)
 {
-    ngx_centrifugo_record_t   *rec;
-    ngx_centrifugo_stream_t   *stream;
-    ngx_centrifugo_hub_shm_t  *shm;
+    ngx_centrifugo_record_t  *rec;
+    ngx_centrifugo_stream_t  *stream;
 
-    shm = hub->shm;
-    rec = NULL;
+    stream = evict_find(hub->shm, ref, &rec);
 
-    stream = ngx_centrifugo_shard_item(shm, ref, NGX_CENTRIFUGO_ITEM_STREAM);
-
-    if (stream != NULL) {
-        rec = ngx_centrifugo_shard_item(shm, stream->channel,
-                                        NGX_CENTRIFUGO_ITEM_CHANNEL);
-    }
-
-    if (rec == NULL) {
+    if (stream == NULL) {
         return NGX_ERROR;
     }
 
-    if (stream->state.count || evict_subscribed(shm, rec)) {
-        return NGX_DECLINED;
+    if (stream->state.count || !ngx_centrifugo_shard_idle(hub->shm, rec)) {
+        return NGX_OK;
     }
 
     if (ngx_centrifugo_stream_remove(hub, n, stream) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    evict_count(hub_shard(shm, n), EVICT_STREAM, 1);
+    evict_count(hub_shard(hub->shm, n), EVICTED_STREAM, 1);
     (*left)--;
 
     return NGX_OK;
 }
 
 
-/* whether a client that is there wants what the channel has */
-
-static ngx_uint_t
-evict_subscribed(ngx_centrifugo_hub_shm_t *shm, ngx_centrifugo_record_t *rec)
+static ngx_centrifugo_stream_t *
+evict_find(ngx_centrifugo_hub_shm_t *shm, ngx_centrifugo_ref_t ref,
+    ngx_centrifugo_record_t **rec)
 {
-    ngx_uint_t  i;
+    ngx_centrifugo_stream_t  *stream;
 
-    for (i = 0; i < shm->mask_words; i++) {
-        if (rec->mask[i]) {
-            return 1;
-        }
+    stream = ngx_centrifugo_shard_item(shm, ref, NGX_CENTRIFUGO_ITEM_STREAM);
+
+    if (stream == NULL) {
+        return NULL;
     }
 
-    return rec->presence != 0;
+    *rec = ngx_centrifugo_shard_item(shm, stream->channel,
+                                     NGX_CENTRIFUGO_ITEM_CHANNEL);
+
+    return *rec ? stream : NULL;
 }

@@ -7,6 +7,11 @@
 #include <sys/random.h>
 
 
+/* is read without lock */
+
+#define hub_figure(v)  __atomic_load_n(&(v), __ATOMIC_RELAXED)
+
+
 static ngx_uint_t hub_locate(ngx_centrifugo_hub_shm_t *shm,
     const ngx_str_t *channel, uint64_t *hash);
 static ngx_int_t hub_enter_channel(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
@@ -179,24 +184,28 @@ hub_enter_channel(ngx_centrifugo_hub_t *hub, ngx_uint_t n, uint64_t hash,
     generation = shard->generation;
 
     rec = ngx_centrifugo_shard_find(hub, n, hash, channel);
+    rc = ngx_centrifugo_stream_current(hub, n, rec, &stream);
 
-    if (rec != NULL && rec->stream) {
-        rc = ngx_centrifugo_stream_expired(hub, n, rec);
+    if (rc == NGX_DECLINED) {
+        rec = NULL;
 
-        if (rc == NGX_OK) {
-
-            /* the channel went with it */
-
-            rec = NULL;
-
-        } else if (rc != NGX_DECLINED) {
-            return NGX_AGAIN;
-        }
+    } else if (rc != NGX_OK) {
+        return NGX_AGAIN;
     }
 
     if (rec == NULL) {
         rec = ngx_centrifugo_shard_create(hub, n, hash, channel,
                                           join->meta_ttl == 0);
+    }
+
+    if (rec != NULL && join->meta_ttl && stream == NULL
+        && shard->generation == generation)
+    {
+        stream = ngx_centrifugo_stream_make(hub, n, rec, join->meta_ttl);
+
+        if (stream == NULL) {
+            rec = NULL;
+        }
     }
 
     if (shard->generation != generation) {
@@ -208,13 +217,6 @@ hub_enter_channel(ngx_centrifugo_hub_t *hub, ngx_uint_t n, uint64_t hash,
     }
 
     if (join->meta_ttl) {
-        stream = ngx_centrifugo_stream_make(hub, n, rec, join->meta_ttl);
-
-        if (stream == NULL) {
-            return (shard->generation == generation) ? NGX_DECLINED
-                                                     : NGX_AGAIN;
-        }
-
         join->position.offset = stream->state.top;
         join->position.epoch = stream->epoch;
 
@@ -343,12 +345,14 @@ void
 ngx_centrifugo_hub_stat(ngx_centrifugo_hub_t *hub,
     ngx_centrifugo_hub_stat_t *stat)
 {
-    uint64_t                   items;
+    uint64_t                   items, bytes[2];
     ngx_uint_t                 i, k;
     ngx_centrifugo_shard_t    *shard;
     ngx_centrifugo_hub_shm_t  *shm;
 
     shm = hub->shm;
+    bytes[0] = 0;
+    bytes[1] = 0;
 
     ngx_memzero(stat, sizeof(ngx_centrifugo_hub_stat_t));
 
@@ -376,26 +380,28 @@ ngx_centrifugo_hub_stat(ngx_centrifugo_hub_t *hub,
     for (i = 0; i < shm->shards; i++) {
         shard = hub_shard(shm, i);
 
-        stat->channels += __atomic_load_n(&shard->counts.channels,
-                                          __ATOMIC_RELAXED);
-        stat->presence += __atomic_load_n(&shard->counts.presence,
-                                          __ATOMIC_RELAXED);
-        stat->users += __atomic_load_n(&shard->counts.users,
-                                       __ATOMIC_RELAXED);
-        stat->streams += __atomic_load_n(&shard->counts.streams,
-                                         __ATOMIC_RELAXED);
-        stat->publications += __atomic_load_n(&shard->counts.publications,
-                                              __ATOMIC_RELAXED);
-        stat->history_bytes += __atomic_load_n(&shard->counts.history,
-                                               __ATOMIC_RELAXED);
-        stat->results += __atomic_load_n(&shard->counts.results,
-                                         __ATOMIC_RELAXED);
+        stat->channels += hub_figure(shard->counts.channels);
+        stat->presence += hub_figure(shard->counts.presence);
+        stat->users += hub_figure(shard->counts.users);
+        stat->streams += hub_figure(shard->counts.streams);
+        stat->publications += hub_figure(shard->counts.publications);
+        stat->history_bytes += hub_figure(shard->counts.history);
+        stat->results += hub_figure(shard->counts.results);
         stat->repairs[0] += shard->repairs;
         stat->wipes += shard->wipes;
 
         for (k = 0; k < NGX_CENTRIFUGO_CLASSES; k++) {
-            items = __atomic_load_n(&shard->used[k], __ATOMIC_RELAXED);
-            stat->channel_bytes += items * ngx_centrifugo_page_class_size(k);
+            items = hub_figure(shard->used[k]);
+            bytes[ngx_centrifugo_kind(k) != NGX_CENTRIFUGO_KIND_RECORDS]
+                += items * ngx_centrifugo_page_class_size(k);
+        }
+
+        for (k = 0; k < 4; k++) {
+            stat->evicted[k] += hub_figure(shard->evicted[k]);
+        }
+
+        for (k = 0; k < 3; k++) {
+            stat->expired[k] += hub_figure(shard->expired[k]);
         }
 
         for (k = 0; k < shm->mask_words; k++) {
@@ -406,6 +412,9 @@ ngx_centrifugo_hub_stat(ngx_centrifugo_hub_t *hub,
 
         hub_lock_stat(stat, 0, &shard->lock);
     }
+
+    stat->channel_bytes = bytes[0];
+    stat->item_bytes = bytes[1];
 
     hub_lock_stat(stat, 1, &shm->pages_lock);
     hub_lock_stat(stat, 2, &shm->log.lock);

@@ -57,6 +57,8 @@ typedef enum {
     NGX_CENTRIFUGO_COUNT_RECOVERED_NO,
     NGX_CENTRIFUGO_COUNT_RECOVERED_PUBLICATIONS,
     NGX_CENTRIFUGO_COUNT_INSUFFICIENT,              /* told 2500 or 3010 */
+    NGX_CENTRIFUGO_COUNT_SUPPRESSED_KEY,            /* publications */
+    NGX_CENTRIFUGO_COUNT_SUPPRESSED_VERSION,
     NGX_CENTRIFUGO_COUNT_DISCONNECTS,               /* one for each code */
     NGX_CENTRIFUGO_COUNT_N = NGX_CENTRIFUGO_COUNT_DISCONNECTS + 24
 } ngx_centrifugo_counter_e;
@@ -217,8 +219,9 @@ typedef struct {
     uint64_t     publications;          /* in all of them */
     uint64_t     history_bytes;         /* what these take in the zone */
     uint64_t     results;               /* of idempotency keys */
-    uint64_t     evicted[4];            /* results, histories without and with
-                                           subscribers, streams */
+    uint64_t     item_bytes;            /* of both */
+    uint64_t     evicted[4];            /* results, publications without and
+                                           with subscribers, streams */
     uint64_t     expired[3];            /* results, histories, streams */
     uint64_t     repairs[4];            /* shards, pages, log, control */
     uint64_t     wipes;
@@ -261,6 +264,7 @@ typedef enum {
 
 typedef struct {
     uint32_t     page;                  /* + 1, 0: none */
+    uint32_t     class;
     uint64_t     written;
 } ngx_centrifugo_page_seen_t;
 
@@ -282,6 +286,8 @@ struct ngx_centrifugo_hub_s {
 
     /* of this section, cleared at its end */
     unsigned                    keeping:1;  /* takes what a history needs */
+    unsigned                    subscribed:1;   /* of a channel that has
+                                                   subscribers */
     unsigned                    evicted:1;  /* has made room for it */
 
     /* wiped shards in which this worker has to put back its channels */

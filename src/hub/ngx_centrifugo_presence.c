@@ -65,7 +65,7 @@ ngx_centrifugo_hub_presence_add(ngx_centrifugo_hub_t *hub,
 {
     uint64_t                   hash;
     ngx_int_t                  rc;
-    ngx_uint_t                 n;
+    ngx_uint_t                 n, tries;
     ngx_centrifugo_hub_shm_t  *shm;
 
     shm = hub->shm;
@@ -82,19 +82,27 @@ ngx_centrifugo_hub_presence_add(ngx_centrifugo_hub_t *hub,
     hash = ngx_centrifugo_hash(shm->seed, presence->channel.data,
                                presence->channel.len);
     n = hub_shard_of(shm, hash);
+    tries = 0;
 
-    if (ngx_centrifugo_shard_lock(hub, n) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    do {
+        if (ngx_centrifugo_shard_lock(hub, n) != NGX_OK) {
+            return NGX_ERROR;
+        }
 
-    rc = presence_enter(hub, n, hash, presence, time);
+        rc = presence_enter(hub, n, hash, presence, time);
 
-    if (ngx_centrifugo_shard_settle(shm, n) != NGX_OK) {
-        ngx_centrifugo_shard_wipe(hub, n);
-        rc = NGX_ERROR;
-    }
+        if (ngx_centrifugo_shard_settle(shm, n) != NGX_OK) {
+            ngx_centrifugo_shard_wipe(hub, n);
+            rc = NGX_ERROR;
+        }
 
-    ngx_centrifugo_shard_unlock(hub, n);
+        ngx_centrifugo_shard_unlock(hub, n);
+
+    } while (rc == NGX_DECLINED && tries++ < NGX_CENTRIFUGO_EVICT_TRIES
+             && ngx_centrifugo_evict(hub, n,
+                                     sizeof(ngx_centrifugo_entrant_t)
+                                     + presence->info.len)
+                == NGX_OK);
 
     return rc;
 }

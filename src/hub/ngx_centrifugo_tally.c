@@ -24,7 +24,7 @@ ngx_centrifugo_hub_tally_set(ngx_centrifugo_hub_t *hub,
 {
     uint64_t    hash;
     ngx_int_t   rc;
-    ngx_uint_t  n;
+    ngx_uint_t  n, tries;
 
     if (hub->slot == NGX_CENTRIFUGO_NO_SLOT
         || key->len > NGX_CENTRIFUGO_NAME_MAX)
@@ -34,14 +34,21 @@ ngx_centrifugo_hub_tally_set(ngx_centrifugo_hub_t *hub,
 
     hash = tally_hash(hub->shm, kind, key);
     n = hub_shard_of(hub->shm, hash);
+    tries = 0;
 
-    if (ngx_centrifugo_shard_lock(hub, n) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    do {
+        if (ngx_centrifugo_shard_lock(hub, n) != NGX_OK) {
+            return NGX_ERROR;
+        }
 
-    rc = tally_store(hub, n, hash, kind, key, count, limit);
+        rc = tally_store(hub, n, hash, kind, key, count, limit);
 
-    ngx_centrifugo_shard_unlock(hub, n);
+        ngx_centrifugo_shard_unlock(hub, n);
+
+    } while (rc == NGX_BUSY && tries++ < NGX_CENTRIFUGO_EVICT_TRIES
+             && ngx_centrifugo_evict(hub, n, sizeof(ngx_centrifugo_tally_t)
+                                             + key->len)
+                == NGX_OK);
 
     return rc;
 }

@@ -6,6 +6,7 @@
 
 
 #define ZONE_CONTROL_MIN  (512 * 1024)
+#define ZONE_RECORD       512       /* bytes for each bucket */
 
 
 static ngx_uint_t zone_power_of_two(uint64_t n, ngx_uint_t min,
@@ -35,7 +36,10 @@ ngx_centrifugo_hub_format(void *mem, size_t size, size_t log, size_t control,
     shm->mask_words = (slots + 63) / 64;
     shm->shards = zone_power_of_two(size / (1024 * 1024), 4,
                                     NGX_CENTRIFUGO_SHARDS_MAX);
-    shm->buckets = zone_power_of_two(size / 1024 / shm->shards, 64,
+
+    /* less than what a channel takes that has some history */
+
+    shm->buckets = zone_power_of_two(size / ZONE_RECORD / shm->shards, 64,
                                      1024 * 1024);
 
     at = sizeof(ngx_centrifugo_hub_shm_t);

@@ -12,6 +12,7 @@
  */
 
 #include "hub/ngx_centrifugo_hub_shm.h"
+#include "unit_publish.h"
 
 #include <poll.h>
 #include <pthread.h>

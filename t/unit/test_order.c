@@ -729,6 +729,14 @@ trouble(void)
 }
 
 
+ngx_centrifugo_channel_options_t *
+ngx_centrifugo_conf_channel(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_str_t *channel)
+{
+    return NULL;
+}
+
+
 /* lists of channels */
 
 static void
@@ -746,11 +754,12 @@ subscribed(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
 static void
 subscribe(ngx_uint_t i, const char *name, ngx_uint_t n)
 {
-    ngx_str_t                    channel;
-    ngx_centrifugo_completion_t  completion = { subscribed, n };
+    ngx_centrifugo_completion_t      completion = { subscribed, n };
+    ngx_centrifugo_subscribe_wish_t  wish;
 
-    channel = S(name);
-    ngx_centrifugo_engine_memory.subscribe(&workers[i].hcf, &channel,
+    memset(&wish, 0, sizeof(wish));
+    wish.channel = S(name);
+    ngx_centrifugo_engine_memory.subscribe(&workers[i].hcf, &wish,
                                            &completion);
 }
 
