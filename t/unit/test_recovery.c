@@ -1294,9 +1294,233 @@ sizes(void)
 }
 
 
+/*
+ * What comes while presence is on its way is behind the answer, and decides
+ * what the next delta is made of.
+ */
+
+static void
+held(void)
+{
+    char        text[200];
+    local_t     l;
+    ngx_uint_t  i;
+
+    static const char  data[] = "{\"n\":1,\"text\":"
+                                "\"0123456789012345678901234567890123456789\"}";
+
+    begin();
+    options.presence = 1;
+    options.delta_fossil = 1;
+    options.allow_tags_filter = 1;
+    a.engine = &late_engine;
+    late_kinds = LATE_PRESENCE;
+    local_connect(&l);
+
+    posts(1, 2);
+    (void) said(&l, "{\"id\":2,\"subscribe\":{\"channel\":\"c\","
+                    "\"recover\":true,\"epoch\":\"@\",\"offset\":1}}");
+    posts(3, 4);
+    CHECK(heard(&l.out, ""));
+    CHECK(late_run());
+    run();
+    CHECK(heard(&l.out, "#{\"id\":2,\"subscribe\":{\"recoverable\":true,"
+                        EPOCH ",\"publications\":[{\"data\":2,\"offset\":2}],"
+                        "\"recovered\":true,\"offset\":1,\"positioned\":true,"
+                        "\"was_recovering\":true}}"
+                        PUBLISHED("3", "3") PUBLISHED("4", "4")));
+    CHECK(first(&l)->held == NULL);
+
+    /* a push, and the reply to connect, are the same */
+
+    CHECK(says(&l, "{\"id\":2,\"unsubscribe\":{\"channel\":\"c\"}}",
+               "#{\"id\":2,\"unsubscribe\":{}}"));
+    order(&l, NGX_CENTRIFUGO_ORDER_SUBSCRIBE, "c", 3);
+    posts(5, 5);
+    CHECK(heard(&l.out, ""));
+    CHECK(late_run());
+    run();
+    CHECK(heard(&l.out, "#{\"push\":{\"channel\":\"c\",\"subscribe\":"
+                        "{\"recoverable\":true,\"epoch\":\"@\",\"offset\":3,"
+                        "\"positioned\":true}}}" PUBLISHED("5", "5")));
+    local_end(&l);
+
+    local_open(&l);
+    (void) said(&l, "{\"id\":1,\"connect\":{\"subs\":{\"c\":{\"recover\":true,"
+                    "\"epoch\":\"@\",\"offset\":4}}}}");
+    posts(6, 6);
+    CHECK(heard(&l.out, ""));
+    CHECK(late_run());
+    run();
+    ngx_centrifugo_buf_byte(&l.out, '\0');
+    CHECK(strstr((char *) l.out.start, "\"publications\":[{\"data\":5,"
+                                       "\"offset\":5}],\"recovered\":true,"));
+    CHECK(l.out.last - l.out.start > 70
+          && strcmp((char *) l.out.last - sizeof(PUBLISHED("6", "6")),
+                    PUBLISHED("6", "6")) == 0);
+    local_end(&l);
+
+    /* what the filter passes over has no base for the next one */
+
+    for (i = 0; i < 2; i++) {
+        local_connect(&l);
+        post("c", data, "yes", NGX_CENTRIFUGO_PUB_JSON
+                               | NGX_CENTRIFUGO_PUB_DELTA);
+        run();
+        snprintf(text, sizeof(text), "{\"id\":2,\"subscribe\":{\"channel\":"
+                 "\"c\",\"recover\":true,\"epoch\":\"@\",\"offset\":%u,"
+                 "\"delta\":\"fossil\",\"tf\":{\"cmp\":\"eq\",\"key\":\"t\","
+                 "\"val\":\"yes\"}}}", (unsigned) top("c").offset - 1);
+        (void) said(&l, text);
+        post("c", data, i ? "yes" : "no", NGX_CENTRIFUGO_PUB_JSON
+                                          | NGX_CENTRIFUGO_PUB_DELTA);
+        run();
+        CHECK(late_run());
+        run();
+        ngx_centrifugo_buf_reset(&l.out);
+        post("c", data, "yes", NGX_CENTRIFUGO_PUB_JSON
+                               | NGX_CENTRIFUGO_PUB_DELTA);
+        run();
+        ngx_centrifugo_buf_byte(&l.out, '\0');
+        CHECK((strstr((char *) l.out.start, "\"delta\":true") != NULL) == i);
+        local_end(&l);
+    }
+
+    /* nothing is left of those that end before they are answered */
+
+    for (i = 0; i < 2; i++) {
+        local_connect(&l);
+        (void) said(&l, "{\"id\":2,\"subscribe\":{\"channel\":\"c\"}}");
+        posts(1, 2);
+        CHECK(first(&l)->held != NULL);
+
+        if (i) {
+            ngx_centrifugo_client_close(&l.client,
+                                        &ngx_centrifugo_disconnect_shutdown,
+                                        "a test");
+        }
+
+        local_end(&l);
+        CHECK(late_run());
+    }
+
+    a.engine = &ngx_centrifugo_engine_memory;
+    stop();
+}
+
+
+/*
+ * No memory at any of the allocations, once or from there on.
+ */
+
+static ngx_uint_t
+hunger(long at, ngx_uint_t on)
+{
+    local_t     l;
+    ngx_uint_t  reached;
+    ngx_str_t   user = ngx_string("u"), none = ngx_null_string;
+
+    begin();
+    options.presence = 1;
+    options.delta_fossil = 1;
+    options.allow_tags_filter = 1;
+    options.allow_history_for_client = 1;
+    a.personal = 1;
+    a.engine = &late_engine;
+    late_kinds = LATE_PRESENCE | LATE_HISTORY;
+    posts(1, 3);
+
+    local_open(&l);
+    CHECK(ngx_centrifugo_client_identity(&l.client, &user, &none) == NGX_OK);
+    l.client.identified = 1;
+
+    fail_after = at;
+    fail_on = on;
+
+    (void) said(&l, "{\"id\":1,\"connect\":{\"subs\":{\"c\":{\"recover\":true,"
+                    "\"offset\":1},\"#u\":{\"recover\":true}}}}");
+    posts(4, 4);
+
+    while (late_run()) {
+        run();
+    }
+
+    (void) said(&l, "{\"id\":2,\"unsubscribe\":{\"channel\":\"c\"}}");
+    (void) said(&l, "{\"id\":3,\"subscribe\":{\"channel\":\"c\","
+                    "\"recover\":true,\"delta\":\"fossil\",\"tf\":"
+                    "{\"op\":\"not\",\"nodes\":[{\"cmp\":\"ex\","
+                    "\"key\":\"t\"}]}}}");
+    posts(5, 6);
+    order(&l, NGX_CENTRIFUGO_ORDER_UNSUBSCRIBE, "c", -1);
+    order(&l, NGX_CENTRIFUGO_ORDER_SUBSCRIBE, "d", 0);
+    (void) late_run();
+    run();
+    (void) said(&l, "{\"id\":4,\"history\":{\"channel\":\"c\",\"limit\":3}}");
+
+    while (late_run()) {
+        run();
+    }
+
+    posts(7, 7);
+
+    reached = (fail_after <= 0 && (on ? fail_after == 0 : 1));
+    fail_after = -1;
+
+    run();
+    local_end(&l);
+
+    while (late_run()) { /* void */ }
+
+    stop();
+
+    return reached;
+}
+
+
+static void
+memory(void)
+{
+    int         status;
+    long        at;
+    pid_t       pid;
+    ngx_uint_t  on;
+
+    /* each in a process of its own: what a worker keeps is not there yet */
+
+    for (on = 0; on < 2; on++) {
+        for (at = 0; at < 500; at++) {
+            pid = fork();
+
+            if (pid == 0) {
+                unit_failed = 0;
+                alarm(30);
+                on = hunger(at, on);
+                exit(unit_failed ? 2 : on ? 0 : 3);
+            }
+
+            waitpid(pid, &status, 0);
+
+            if (WIFEXITED(status) && WEXITSTATUS(status) == 3) {
+                break;
+            }
+
+            if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+                fprintf(stderr, "allocation %ld (%u) failed\n", at,
+                        (unsigned) on);
+            }
+
+            CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+        }
+
+        CHECK(at > 40 && at < 500);
+    }
+}
+
+
 int
 main(void)
 {
+    memory();
     grants();
     recovery();
     cache();
@@ -1306,6 +1530,7 @@ main(void)
     history();
     publishes();
     insufficient();
+    held();
     sizes();
 
     return UNIT_END();
