@@ -379,9 +379,10 @@ evict_oldest(ngx_centrifugo_hub_shm_t *shm, const evict_kind_t *kind,
         oldest->page = 0;
         class = ngx_centrifugo_page_seen(shm, *page, &now);
 
-        /* it may be another's by now, or have got something new */
+        /* it may be nobody's by now, or have got something new */
 
-        if (now.written == oldest->written && class >= kind->first
+        if (ngx_centrifugo_page_owner(shm, *page) != NGX_CENTRIFUGO_SHARDS_MAX
+            && now.written == oldest->written && class >= kind->first
             && class <= kind->last)
         {
             return NGX_OK;
@@ -459,6 +460,14 @@ evict_page(ngx_centrifugo_hub_t *hub, evict_t *evict, ngx_uint_t page)
 
         rc = evict_item(hub, n, item, &left);
         NGX_CENTRIFUGO_POINT(EVICT_ITEM);
+    }
+
+    /* it may have been empty before */
+
+    item = ngx_centrifugo_page_nth(shm, n, page, 0);
+
+    if (rc == NGX_OK && item != NULL) {
+        rc = ngx_centrifugo_page_trim(shm, n, hub_ref(shm, item));
     }
 
     if (rc == NGX_ERROR && shard->generation == generation) {

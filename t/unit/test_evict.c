@@ -1,18 +1,22 @@
 /*
  * A zone that is full of history: publishing goes on, the oldest goes, what is
  * not history never lacks room, and in the end nothing is left of anything.
- *   test_evict [PUBLICATIONS]
+ *   test_evict [PUBLICATIONS]        of each kind of load
  */
 
-#ifndef ZONE
-#define ZONE  (8 * 1024 * 1024)
-#endif
+#include <stddef.h>
+
+static size_t  zone;
+
+#define ZONE  zone
 
 #include "unit_hub.h"
+#include "unit_whole.h"
 
 #include <time.h>
 
 
+#define MB         (1024 * 1024)
 #define CHANNELS   5000
 #define KEPT       64               /* publications of one channel at most */
 #define GUESTS     400              /* channels with subscribers at a time */
@@ -27,11 +31,12 @@ typedef struct {
 typedef struct {
     uint64_t    top;
     uint64_t    epoch;
+    uint64_t    gone;               /* offset */
     kept_t      kept[KEPT];         /* by offset */
 } channel_t;
 
 typedef struct {
-    ngx_uint_t  publications;
+    size_t      zone;
     size_t      most;               /* bytes of one */
     ngx_uint_t  size;               /* of a history */
     ngx_uint_t  subscribed;         /* channels, of a hundred */
@@ -40,7 +45,7 @@ typedef struct {
 
 
 static channel_t  channels[CHANNELS];
-static u_char     bytes[65536];
+static u_char     bytes[300000];
 
 
 static size_t
@@ -63,7 +68,7 @@ content(uint64_t seq, size_t len)
 {
     ngx_str_t  s;
 
-    s.data = bytes + seq * 7919 % 32768;
+    s.data = bytes + seq * 7919 % 65536;
     s.len = len;
 
     return s;
@@ -135,20 +140,10 @@ put(ngx_centrifugo_hub_t *hub, load_t *load, ngx_uint_t c, uint64_t seq)
 }
 
 
-/*
- * Reads all that is left of a channel, which is the newest; returns how many,
- * and adds what they are to `found`.
- */
-
-typedef struct {
-    ngx_uint_t  n;
-    size_t      bytes;
-    uint64_t   *seqs;
-    size_t     *lens;
-} found_t;
+/* Reads all that is left of a channel, which is the newest. */
 
 static ngx_uint_t
-read_channel(ngx_centrifugo_hub_t *hub, ngx_uint_t c, found_t *found)
+read_channel(ngx_centrifugo_hub_t *hub, ngx_uint_t c)
 {
     char                       name[32];
     size_t                     at;
@@ -161,7 +156,7 @@ read_channel(ngx_centrifugo_hub_t *hub, ngx_uint_t c, found_t *found)
     ngx_str_t                  s;
     ngx_centrifugo_stored_t   *p;
     ngx_centrifugo_history_t   h;
-    static uint64_t            buf[16384];
+    static uint64_t            buf[40000];
 
     ch = &channels[c];
     memset(&h, 0, sizeof(h));
@@ -200,12 +195,6 @@ read_channel(ngx_centrifugo_hub_t *hub, ngx_uint_t c, found_t *found)
             CHECK(kept->offset == p->offset && p->data_len == s.len
                   && memcmp(data, s.data, s.len) == 0);
 
-            if (found) {
-                found->seqs[found->n] = kept->seq;
-                found->lens[found->n++] = kept->len;
-                found->bytes += kept->len;
-            }
-
             n++;
         }
 
@@ -217,59 +206,90 @@ read_channel(ngx_centrifugo_hub_t *hub, ngx_uint_t c, found_t *found)
 }
 
 
-static int
-newest_first(const void *a, const void *b)
-{
-    uint64_t  x = *(const uint64_t *) a, y = *(const uint64_t *) b;
+/*
+ * What has gone since the last time, but not because its list was full: how old
+ * it was, in publications.
+ */
 
-    return (x < y) - (x > y);
+static void
+lost(ngx_centrifugo_hub_t *hub, load_t *load, uint64_t seq, uint64_t young,
+    uint64_t *n)
+{
+    char                      name[32];
+    kept_t                   *kept;
+    uint64_t                  hash, offset, gone;
+    ngx_str_t                 s;
+    ngx_uint_t                c, shard;
+    ngx_centrifugo_record_t  *rec;
+    ngx_centrifugo_stream_t  *stream;
+
+    for (c = 0; c < CHANNELS; c++) {
+        s = name_of(name, "channel", c);
+        hash = ngx_centrifugo_hash(shm->seed, s.data, s.len);
+        shard = hub_shard_of(shm, hash);
+
+        CHECK(ngx_centrifugo_shard_lock(hub, shard) == NGX_OK);
+        rec = ngx_centrifugo_shard_find(hub, shard, hash, &s);
+        stream = rec ? ngx_centrifugo_stream_find(hub, shard, rec) : NULL;
+        gone = stream ? stream->state.top - stream->state.count
+                      : channels[c].top;
+        ngx_centrifugo_shard_unlock(hub, shard);
+
+        for (offset = channels[c].gone + 1; offset <= gone; offset++) {
+            kept = &channels[c].kept[offset % KEPT];
+
+            if (kept->offset == offset
+                && channels[c].top - offset < load->size)
+            {
+                n[0]++;
+                n[1] += (seq - kept->seq < young);
+            }
+        }
+
+        channels[c].gone = gone;
+    }
 }
 
 
 /*
- * How much older the survivors are than those that would be left if the very
- * oldest had gone each time.
+ * How many publications would be left if the very oldest had gone each time;
+ * and how much of what is left is older.
  */
 
-static double
-ages(ngx_centrifugo_hub_t *hub, load_t *load, uint64_t seq, size_t *lens)
+static uint64_t
+newest(load_t *load, uint64_t seq, const size_t *lens, size_t *sum)
 {
-    size_t      sum, old;
     uint64_t    cut;
-    found_t     found;
-    ngx_uint_t  c;
+    ngx_uint_t  c, k;
+    size_t      left;
 
-    found.seqs = malloc(CHANNELS * load->size * sizeof(uint64_t));
-    found.lens = malloc(CHANNELS * load->size * sizeof(size_t));
-    found.n = 0;
-    found.bytes = 0;
+    *sum = 0;
 
     for (c = 0; c < CHANNELS; c++) {
-        (void) read_channel(hub, c, &found);
+        for (k = 1; k <= channels[c].top - channels[c].gone; k++) {
+            *sum += channels[c].kept[(channels[c].gone + k) % KEPT].len;
+        }
     }
 
-    qsort(found.seqs, found.n, sizeof(uint64_t), newest_first);
+    left = *sum;
 
-    for (cut = seq, sum = 0; cut > 0 && sum < found.bytes; ) {
-        sum += lens[--cut];
+    for (cut = seq; cut > 0 && left > lens[cut - 1]; cut--) {
+        left -= lens[cut - 1];
     }
 
-    for (c = 0, old = 0; c < found.n; c++) {
-        old += (found.seqs[c] < cut) ? lens[found.seqs[c]] : 0;
+    left = 0;
+
+    for (c = 0; c < CHANNELS; c++) {
+        for (k = 1; k <= channels[c].top - channels[c].gone; k++) {
+            if (channels[c].kept[(channels[c].gone + k) % KEPT].seq < cut) {
+                left += channels[c].kept[(channels[c].gone + k) % KEPT].len;
+            }
+        }
     }
 
-    printf("    %lu kept, %lu bytes; the last %lu would be, %.1f%% of these "
-           "are in older ones; ages of the half %lu, of 90%% %lu, of all %lu\n",
-           (unsigned long) found.n, (unsigned long) found.bytes,
-           (unsigned long) (seq - cut), old * 100.0 / ngx_max(found.bytes, 1),
-           (unsigned long) (seq - found.seqs[found.n / 2]),
-           (unsigned long) (seq - found.seqs[found.n * 9 / 10]),
-           (unsigned long) (seq - found.seqs[found.n - 1]));
+    *sum = left * 100 / ngx_max(*sum, 1);
 
-    free(found.seqs);
-    free(found.lens);
-
-    return old * 100.0 / ngx_max(found.bytes, 1);
+    return seq - cut;
 }
 
 
@@ -302,28 +322,81 @@ expire(ngx_centrifugo_hub_t *hub)
 }
 
 
+/* everybody leaves, all expires: nothing is left, and no memory is lost */
+
 static void
-full(const char *what, load_t load)
+empty(ngx_centrifugo_hub_t *hub)
+{
+    uint64_t                   cursor;
+    ngx_uint_t                 i;
+    ngx_centrifugo_hub_stat_t  st;
+
+    cursor = 0;
+
+    while (ngx_centrifugo_hub_reap(hub, hub->slot, &cursor) == NGX_AGAIN) {
+        /* void */
+    }
+
+    /* a stream that somebody was subscribed to is looked at once a minute */
+
+    for (i = 0; i < 3; i++) {
+        ngx_current_msec += 8000 * 1000;
+        expire(hub);
+    }
+
+    CHECK(whole(hub));
+    ngx_centrifugo_hub_stat(hub, &st);
+
+    CHECK(st.channels == 0 && st.streams == 0 && st.publications == 0
+          && st.results == 0 && st.presence == 0 && st.users == 0
+          && st.history_bytes == 0 && st.item_bytes == 0
+          && st.channel_bytes == 0);
+    CHECK(st.pages - st.pages_free <= shm->shards * NGX_CENTRIFUGO_CLASSES);
+    CHECK(st.wipes == 0);
+}
+
+
+static void
+begin(ngx_centrifugo_hub_t *hub, size_t size)
+{
+    zone = size;
+    memset(channels, 0, sizeof(channels));
+    fresh(zone / 4);
+    enter(hub);
+}
+
+
+static void
+end(ngx_centrifugo_hub_t *hub)
+{
+    ngx_centrifugo_hub_exit(hub);
+    munmap(shm, zone);
+    shm = NULL;
+}
+
+
+static void
+full(const char *what, load_t load, ngx_uint_t publications)
 {
     char                       name[32];
-    size_t                    *lens;
-    double                     old;
-    uint64_t                   seq;
+    size_t                    *lens, older;
+    uint64_t                   seq, ideal, n[2];
     ngx_str_t                  ch;
     ngx_int_t                  rc;
-    ngx_uint_t                 c, failed, refused, joins;
+    ngx_uint_t                 c, failed, refused, joins, left;
     struct timespec            a, b;
     ngx_centrifugo_hub_t       hub;
     ngx_centrifugo_join_t      j;
     ngx_centrifugo_hub_stat_t  st;
 
-    memset(channels, 0, sizeof(channels));
-    fresh(ZONE / 4);
-    enter(&hub);
-    lens = malloc(load.publications * sizeof(size_t));
+    begin(&hub, load.zone);
+    lens = malloc(publications * sizeof(size_t));
     failed = 0;
     refused = 0;
     joins = 0;
+    ideal = 0;
+    n[0] = 0;
+    n[1] = 0;
 
     for (c = 0; c < CHANNELS; c++) {
         if (c % 100 < load.subscribed) {
@@ -334,7 +407,7 @@ full(const char *what, load_t load)
 
     clock_gettime(CLOCK_MONOTONIC, &a);
 
-    for (seq = 0; seq < load.publications && unit_failed == 0; seq++) {
+    for (seq = 0; seq < publications && unit_failed == 0; seq++) {
         ngx_current_msec++;
 
         /* some channels more than others */
@@ -357,29 +430,67 @@ full(const char *what, load_t load)
         if (seq % 1000 == 0) {
             expire(&hub);
         }
+
+        if (seq == publications / 2) {
+            lost(&hub, &load, seq, 0, n);
+            ideal = newest(&load, seq, lens, &older);
+            n[0] = 0;
+            n[1] = 0;
+
+        } else if (ideal && seq % (ideal / 10 + 1) == 0) {
+
+            /* what is lost was among the older half of what there is room
+               for */
+
+            lost(&hub, &load, seq, ideal / 2, n);
+        }
     }
 
     clock_gettime(CLOCK_MONOTONIC, &b);
     ngx_centrifugo_hub_stat(&hub, &st);
 
+    lost(&hub, &load, seq, 0, n);
+    ideal = newest(&load, seq, lens, &older);
+
     printf("  %s: %lu publications, %.2f us each, %lu failed; %lu joins, %lu "
-           "refused\n    pages %lu of %lu free; %lu streams, %lu publications,"
-           " evicted %lu results %lu %lu publications %lu streams\n", what,
+           "refused\n    room for %lu, %lu%% is older; of %lu lost %lu were "
+           "young\n    %lu of %lu pages free, %lu streams, %lu kept, evicted "
+           "%lu results, %lu + %lu, %lu streams\n", what,
            (unsigned long) seq,
            ((b.tv_sec - a.tv_sec) * 1e9 + b.tv_nsec - a.tv_nsec) / 1000 / seq,
            (unsigned long) failed, (unsigned long) joins,
-           (unsigned long) refused, (unsigned long) st.pages_free,
-           (unsigned long) st.pages, (unsigned long) st.streams,
-           (unsigned long) st.publications, (unsigned long) st.evicted[0],
-           (unsigned long) st.evicted[1], (unsigned long) st.evicted[2],
-           (unsigned long) st.evicted[3]);
+           (unsigned long) refused, (unsigned long) ideal,
+           (unsigned long) older, (unsigned long) n[0], (unsigned long) n[1],
+           (unsigned long) st.pages_free, (unsigned long) st.pages,
+           (unsigned long) st.streams, (unsigned long) st.publications,
+           (unsigned long) st.evicted[0], (unsigned long) st.evicted[1],
+           (unsigned long) st.evicted[2], (unsigned long) st.evicted[3]);
 
-    old = ages(&hub, &load, seq, lens);
-    (void) old;
-    CHECK(st.wipes == 0 && refused == 0);
+    CHECK(refused == 0 && failed == 0);
+    CHECK(st.evicted[1] + st.evicted[2] > 1000 && st.evicted[3] == 0);
 
+    /* with both kinds what nobody wants goes sooner */
+
+    if (load.subscribed == 0 || load.subscribed == 100) {
+        CHECK(n[1] * 100 <= n[0] && older < 50);
+    }
+
+    /* history leaves the spare pages alone */
+
+    CHECK(st.pages_free + 4 >= st.pages / NGX_CENTRIFUGO_SPARE
+          && st.pages_free < st.pages / 8);
+
+    left = 0;
+
+    for (c = 0; c < CHANNELS; c++) {
+        left += read_channel(&hub, c);
+    }
+
+    CHECK(left == st.publications && whole(&hub));
+
+    empty(&hub);
     free(lens);
-    ngx_centrifugo_hub_exit(&hub);
+    end(&hub);
 }
 
 
@@ -390,7 +501,7 @@ main(int argc, char **argv)
 
     setvbuf(stdout, NULL, _IONBF, 0);
     srandom(5);
-    n = argc > 1 ? strtoul(argv[1], NULL, 10) : 60000;
+    n = argc > 1 ? strtoul(argv[1], NULL, 10) : 40000;
 
     for (i = 0; i < sizeof(bytes); i++) {
         bytes[i] = (u_char) random();
@@ -398,11 +509,12 @@ main(int argc, char **argv)
 
     ngx_current_msec = 100000;
 
-    full("all sizes", (load_t) { n, 20480, 10, 0, 0 });
-    full("half subscribed", (load_t) { n, 20480, 10, 50, 0 });
-    full("all subscribed", (load_t) { n, 20480, 10, 100, 0 });
-    full("small ones", (load_t) { n, 200, 60, 20, 0 });
-    full("keys", (load_t) { n, 2000, 10, 20, 2 });
+    full("all sizes", (load_t) { 8 * MB, 20480, 10, 0, 0 }, n);
+    full("half of them subscribed", (load_t) { 8 * MB, 20480, 10, 50, 0 }, n);
+    full("all subscribed, 4m", (load_t) { 4 * MB, 20480, 10, 100, 0 }, n);
+    full("small ones", (load_t) { 8 * MB, 200, 60, 20, 0 }, n * 2);
+    full("with keys", (load_t) { 8 * MB, 2000, 10, 20, 2 }, n);
+    full("huge ones", (load_t) { 8 * MB, 200000, 10, 20, 0 }, n / 4);
 
     return UNIT_END();
 }
