@@ -50,9 +50,6 @@ static void client_later(ngx_centrifugo_client_t *client);
 static void client_later_handler(ngx_event_t *ev);
 static void client_pong(ngx_centrifugo_client_t *client);
 static void client_end(ngx_centrifugo_client_t *client);
-static void client_reply_flush(ngx_centrifugo_client_t *client);
-static void client_unavailable(ngx_centrifugo_client_t *client,
-    ngx_centrifugo_command_t *cmd);
 
 
 const ngx_centrifugo_disconnect_t  ngx_centrifugo_disconnect_shutdown =
@@ -108,6 +105,8 @@ const ngx_centrifugo_error_t  ngx_centrifugo_error_token_expired =
     { 109, ngx_string("token expired"), 0 };
 const ngx_centrifugo_error_t  ngx_centrifugo_error_expired =
     { 110, ngx_string("expired"), 0 };
+const ngx_centrifugo_error_t  ngx_centrifugo_error_position =
+    { 112, ngx_string("unrecoverable position"), 0 };
 
 
 /* in the order of their counters */
@@ -343,7 +342,7 @@ client_process(ngx_centrifugo_client_t *client, u_char *data, size_t len,
              * times: what is answered counts for queue_max_size at once.
              */
 
-            client_reply_flush(client);
+            ngx_centrifugo_client_flush(client);
             ngx_centrifugo_delivery_send(client);
         }
 
@@ -371,7 +370,7 @@ client_process(ngx_centrifugo_client_t *client, u_char *data, size_t len,
 
     client->dispatching = 0;
 
-    client_reply_flush(client);
+    ngx_centrifugo_client_flush(client);
 
     if (--client_depth == 0) {
         ngx_centrifugo_arena_reset(arena);
@@ -505,8 +504,13 @@ client_dispatch(ngx_centrifugo_client_t *client,
         break;
 
     case NGX_CENTRIFUGO_CMD_HISTORY:
+        ngx_centrifugo_client_history(client, cmd);
+        break;
+
     case NGX_CENTRIFUGO_CMD_RPC:
-        client_unavailable(client, cmd);
+        ngx_centrifugo_client_error(client, cmd->id, cmd->method,
+                                    &ngx_centrifugo_error_unavailable,
+                                    &cmd->channel, "not offered by this hub");
         break;
 
     case NGX_CENTRIFUGO_CMD_SEND:
@@ -519,44 +523,6 @@ client_dispatch(ngx_centrifugo_client_t *client,
         ngx_centrifugo_client_close(client, &ngx_centrifugo_disconnect_request,
                                     "a command without a known payload");
     }
-}
-
-
-/*
- * What this hub does not offer: the checks that come before that answer are
- * made all the same.
- */
-
-static void
-client_unavailable(ngx_centrifugo_client_t *client,
-    ngx_centrifugo_command_t *cmd)
-{
-    const char                        *why;
-    const ngx_centrifugo_error_t      *err;
-    ngx_centrifugo_channel_options_t  *options;
-
-    err = NULL;
-
-    if (cmd->method != NGX_CENTRIFUGO_CMD_RPC) {
-
-        if (cmd->channel.len == 0) {
-            ngx_centrifugo_client_close(client,
-                                        &ngx_centrifugo_disconnect_request,
-                                        "a command without a channel");
-            return;
-        }
-
-        err = ngx_centrifugo_permission_name(client->hcf, &cmd->channel,
-                                             &options, &why);
-    }
-
-    if (err == NULL) {
-        err = &ngx_centrifugo_error_unavailable;
-        why = "not offered by this hub";
-    }
-
-    ngx_centrifugo_client_error(client, cmd->id, cmd->method, err,
-                                &cmd->channel, why);
 }
 
 
@@ -637,7 +603,7 @@ ngx_centrifugo_client_answered(ngx_centrifugo_client_t *client)
         return;
     }
 
-    client_reply_flush(client);
+    ngx_centrifugo_client_flush(client);
     ngx_centrifugo_delivery_send(client);
 
     input = client->input;
@@ -703,7 +669,7 @@ ngx_centrifugo_client_close(ngx_centrifugo_client_t *client,
 
         /* what was answered goes first; the queue may be full of it */
 
-        client_reply_flush(client);
+        ngx_centrifugo_client_flush(client);
     }
 
     if (client->state == NGX_CENTRIFUGO_CLIENT_CLOSED) {
@@ -891,7 +857,7 @@ ngx_centrifugo_client_reply(ngx_centrifugo_client_t *client)
 
         /* another's command is answered while this one's is in hand */
 
-        client_reply_flush(client_replier);
+        ngx_centrifugo_client_flush(client_replier);
     }
 
     client_replier = client;
@@ -904,8 +870,8 @@ ngx_centrifugo_client_reply(ngx_centrifugo_client_t *client)
 }
 
 
-static void
-client_reply_flush(ngx_centrifugo_client_t *client)
+void
+ngx_centrifugo_client_flush(ngx_centrifugo_client_t *client)
 {
     ngx_centrifugo_frame_t  *frame;
 
@@ -944,6 +910,22 @@ client_reply_flush(ngx_centrifugo_client_t *client)
 }
 
 
+size_t
+ngx_centrifugo_client_room(ngx_centrifugo_client_t *client)
+{
+    size_t  taken;
+
+    taken = client->queue.bytes;
+
+    if (client_replier == client) {
+        taken += ngx_centrifugo_buf_len(&client_replies);
+    }
+
+    return (taken < client->hcf->queue_max_size)
+           ? client->hcf->queue_max_size - taken : 0;
+}
+
+
 ngx_centrifugo_buf_t *
 ngx_centrifugo_client_push_begin(ngx_centrifugo_client_t *client)
 {
@@ -961,7 +943,7 @@ ngx_centrifugo_client_push_end(ngx_centrifugo_client_t *client,
 
     /* what was answered goes first */
 
-    client_reply_flush(client);
+    ngx_centrifugo_client_flush(client);
 
     if (client->state == NGX_CENTRIFUGO_CLIENT_CLOSED) {
         return;

@@ -17,7 +17,8 @@
 #define NGX_CENTRIFUGO_ID_LEN   36      /* printed */
 
 
-typedef struct ngx_centrifugo_client_s  ngx_centrifugo_client_t;
+typedef struct ngx_centrifugo_client_s       ngx_centrifugo_client_t;
+typedef struct ngx_centrifugo_subscribing_s  ngx_centrifugo_subscribing_t;
 
 typedef struct {
     ngx_str_t     name;                 /* "websocket" */
@@ -86,6 +87,7 @@ struct ngx_centrifugo_client_s {
     uint64_t                           ticket;  /* among connections of its
                                                    user; 0: none yet */
     ngx_queue_t                        subscriptions;
+    ngx_centrifugo_subscribing_t      *subscribing; /* those on their way */
     ngx_centrifugo_wheel_node_t        timer;
     ngx_msec_t                         due[NGX_CENTRIFUGO_DUE_N];
 
@@ -182,10 +184,12 @@ typedef struct {
     unsigned                           positioned:1;
     unsigned                           recoverable:1;
     unsigned                           cache:1;     /* how it is recovered */
-    unsigned                           recover:1;   /* it is, from `since` */
+    unsigned                           automatic:1; /* also unasked */
+    unsigned                           recover:1;   /* asked for, `since` */
     unsigned                           reject:1;    /* 112 if it can't be */
     unsigned                           delta:1;
     unsigned                           compact:1;
+    ngx_msec_t                         meta_ttl;    /* of the position */
     ngx_centrifugo_position_t          since;
     ngx_centrifugo_filter_t           *filter;      /* NULL: none; becomes the
                                                        subscription's */
@@ -341,6 +345,13 @@ ngx_centrifugo_client_t *ngx_centrifugo_client_pending(uint64_t handle);
 /* The command under way is answered: takes up the commands behind it. */
 void ngx_centrifugo_client_answered(ngx_centrifugo_client_t *client);
 
+/*
+ * What was answered goes into the queue, which may close the client.  room: the
+ * bytes of queue_max_size that are left beside it.
+ */
+void ngx_centrifugo_client_flush(ngx_centrifugo_client_t *client);
+size_t ngx_centrifugo_client_room(ngx_centrifugo_client_t *client);
+
 /* Handlers of commands; what they answer goes to the reply buffer. */
 void ngx_centrifugo_client_connect(ngx_centrifugo_client_t *client,
     ngx_centrifugo_command_t *cmd);
@@ -356,6 +367,8 @@ void ngx_centrifugo_client_publish(ngx_centrifugo_client_t *client,
 void ngx_centrifugo_client_sub_refresh(ngx_centrifugo_client_t *client,
     ngx_centrifugo_command_t *cmd);
 void ngx_centrifugo_client_presence(ngx_centrifugo_client_t *client,
+    ngx_centrifugo_command_t *cmd);
+void ngx_centrifugo_client_history(ngx_centrifugo_client_t *client,
     ngx_centrifugo_command_t *cmd);
 
 /*
@@ -437,6 +450,10 @@ const ngx_centrifugo_error_t *ngx_centrifugo_permission_presence(
     ngx_centrifugo_client_t *client,
     ngx_centrifugo_channel_options_t *options, ngx_uint_t subscribed,
     const char **why);
+const ngx_centrifugo_error_t *ngx_centrifugo_permission_history(
+    ngx_centrifugo_client_t *client,
+    ngx_centrifugo_channel_options_t *options, ngx_uint_t subscribed,
+    const char **why);
 
 /*
  * The one check of data that is to be published: publication_max_size, and
@@ -453,21 +470,20 @@ void ngx_centrifugo_grant_options(ngx_centrifugo_grant_t *grant,
     const ngx_centrifugo_override_t *override);
 
 
-/* src/client/ngx_centrifugo_subscription.c */
+/* src/client/ngx_centrifugo_subscribing.c */
 
-/* a subscription on its way */
-typedef struct ngx_centrifugo_subscribing_s  ngx_centrifugo_subscribing_t;
-
+/* a subscription on its way, whoever asked for it */
 struct ngx_centrifugo_subscribing_s {
+    ngx_centrifugo_subscribing_t      *next;    /* of its client */
     uint64_t                           client;  /* handle */
     u_char                             id[16];  /* of the client */
     ngx_centrifugo_hub_conf_t         *hcf;
     ngx_centrifugo_grant_t             grant;   /* its strings are copies */
 
     /*
-     * Called once; `sub` waits for sub->pending = 0.  `client` is NULL when it
-     * is gone or closed.  `err` says why there is no subscription.  Frees
-     * nothing: that is done after it.
+     * Called once; `sub` waits for ngx_centrifugo_subscription_answered().
+     * `client` is NULL when it is gone or closed.  `err` says why there is no
+     * subscription.  Frees nothing: that is done after it.
      */
     void                             (*done)(
                                          ngx_centrifugo_subscribing_t *op,
@@ -477,22 +493,93 @@ struct ngx_centrifugo_subscribing_s {
                                          const char *why);
     void                              *data;
 
-    unsigned                           serial:21;   /* of the subscription */
-    unsigned                           recovered:1;
-    ngx_str_t                          publications;    /* packed, its own copy
-                                                           until `done` */
-    ngx_centrifugo_position_t          position;        /* for the reply */
+    /* what the engine found, until `done` */
+    ngx_centrifugo_position_t          position;        /* the top */
+    ngx_str_t                          publications;    /* packed */
+    u_char                            *copy;            /* of them */
 
-    unsigned                           join_leave:1;    /* is wished for */
-    unsigned                           was_recovering:1;
+    /* an unsubscribe that came meanwhile is carried out after `done` */
+    ngx_uint_t                         code;            /* 0: none */
+    ngx_str_t                          reason;
+
+    /* of the command subscribe */
+    const char                        *refused;         /* by 107 when it is
+                                                           allowed otherwise;
+                                                           NULL: is not */
+    unsigned                           join_leave:1;    /* are wished for */
+    unsigned                           positioned:1;
+    unsigned                           recoverable:1;
+    unsigned                           delta:1;
+
+    unsigned                           recovered:1;
+    unsigned                           cancelled:1;     /* by the client */
+    unsigned                           serial:21;       /* of the
+                                                           subscription */
 };
 
 /*
- * create: NULL: no memory.  start: frees it in the end.
+ * create: takes the grant's filter; NULL: no memory.  start: frees it in the
+ * end; free: one that was not started.
  */
 ngx_centrifugo_subscribing_t *ngx_centrifugo_subscribing_create(
-    ngx_centrifugo_client_t *client, const ngx_centrifugo_grant_t *grant);
+    ngx_centrifugo_client_t *client, ngx_centrifugo_grant_t *grant);
 void ngx_centrifugo_subscribing_start(ngx_centrifugo_subscribing_t *op);
+void ngx_centrifugo_subscribing_free(ngx_centrifugo_subscribing_t *op);
+
+/*
+ * The first that is on its way to a channel, or NULL.  unsubscribe: all of them
+ * (channel NULL: to any) are to end once they are answered, and to be told so;
+ * NGX_ERROR: no memory.  cancel: the client does not want them any more.
+ */
+ngx_centrifugo_subscribing_t *ngx_centrifugo_subscribing_find(
+    ngx_centrifugo_client_t *client, const ngx_str_t *channel);
+ngx_int_t ngx_centrifugo_subscribing_unsubscribe(
+    ngx_centrifugo_client_t *client, const ngx_str_t *channel,
+    ngx_uint_t code, const ngx_str_t *reason);
+void ngx_centrifugo_subscribing_cancel(ngx_centrifugo_client_t *client,
+    const ngx_str_t *channel);
+
+
+/* src/client/ngx_centrifugo_recovery.c */
+
+/*
+ * Within `done`: what the subscriber is told of its position, and in `list`
+ * (zeroed before, to be freed; NULL: that is not told) what it missed.  When
+ * that takes more than `room` bytes it is not recovered.  The rest of result
+ * is left as it is; strings point into `op`.  NGX_OK; NGX_DECLINED: a JSON
+ * client has missed something that is not JSON (3506).
+ */
+ngx_int_t ngx_centrifugo_recovery_result(ngx_centrifugo_subscribing_t *op,
+    ngx_centrifugo_subscription_t *sub, size_t room,
+    ngx_centrifugo_buf_t *list, ngx_centrifugo_subscribe_result_t *result);
+
+/* The epoch of a position as it is told; len 0: none. */
+void ngx_centrifugo_position_epoch(ngx_centrifugo_position_t *position,
+    ngx_str_t *epoch);
+
+/*
+ * The client has missed something that it can't be given any more: it is told
+ * to come again, by an unsubscribe (2500) or a disconnect (3010).  channel: all
+ * positioned ones that have not come to `top`.
+ */
+void ngx_centrifugo_subscription_insufficient(
+    ngx_centrifugo_subscription_t *sub);
+void ngx_centrifugo_channel_insufficient(ngx_centrifugo_channel_t *channel,
+    const ngx_centrifugo_position_t *top);
+
+
+/* src/client/ngx_centrifugo_subscription.c */
+
+/*
+ * Attaches a new subscription, which waits to be answered, to its client and to
+ * the channel that the engine found; takes the grant's filter.  NULL: no
+ * memory, nothing has changed.  answered: what was said of it is in the reply
+ * buffer or in the queue, behind it comes what was held; may close the client.
+ */
+ngx_centrifugo_subscription_t *ngx_centrifugo_subscription_create(
+    ngx_centrifugo_client_t *client, ngx_centrifugo_grant_t *grant,
+    const ngx_centrifugo_engine_result_t *result);
+void ngx_centrifugo_subscription_answered(ngx_centrifugo_subscription_t *sub);
 
 ngx_centrifugo_subscription_t *ngx_centrifugo_client_subscription(
     ngx_centrifugo_client_t *client, const ngx_str_t *channel);
@@ -513,9 +600,22 @@ ngx_int_t ngx_centrifugo_subscription_renew(
     const ngx_str_t *info);
 
 /*
- * Whether presence_info_max allows another chan_info of a subscription, and
- * another info of the client in all of its subscriptions.
+ * What presence, joins and leaves say of the client; NGX_ERROR: no memory.
+ * absent: a presence came late and is taken back, unless `sub` (NULL: none) has
+ * one or may get one.
  */
+ngx_int_t ngx_centrifugo_subscription_identity(
+    ngx_centrifugo_subscription_t *sub, ngx_centrifugo_arena_t *arena,
+    ngx_centrifugo_presence_t *presence);
+void ngx_centrifugo_subscription_absent(ngx_centrifugo_hub_conf_t *hcf,
+    ngx_centrifugo_subscription_t *sub, const ngx_str_t *channel, u_char *id);
+
+/*
+ * Whether presence_info_max allows the client an info and a chan_info, another
+ * chan_info of a subscription, and another info in all of its subscriptions.
+ */
+ngx_uint_t ngx_centrifugo_info_fits(ngx_centrifugo_client_t *client,
+    const ngx_str_t *info, const ngx_str_t *chan_info);
 ngx_uint_t ngx_centrifugo_subscription_fits(
     ngx_centrifugo_subscription_t *sub, const ngx_str_t *chan_info);
 ngx_uint_t ngx_centrifugo_presence_fits(ngx_centrifugo_client_t *client,

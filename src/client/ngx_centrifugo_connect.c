@@ -12,19 +12,34 @@
 
 #define CONNECT_TTL_MAX  31536000       /* a year, seconds */
 #define CONNECT_ARENA    1024
+#define CONNECT_REPLY    512    /* bytes of the reply, and of each subscription
+                                   in it beside its name, data and publications,
+                                   at most */
 
+
+/* a server-side subscription; those of a connect are found by their channel */
+typedef struct {
+    ngx_str_node_t                  node;
+    ngx_centrifugo_grant_t          grant;
+    ngx_centrifugo_position_t       position;   /* that the reply tells */
+    ngx_centrifugo_buf_t            list;       /* publications in it */
+} connecting_sub_t;
 
 /* a connect under way; channels are wished for by the client */
 typedef struct {
     uint64_t                        client;     /* handle */
     ngx_centrifugo_hub_conf_t      *hcf;
     ngx_centrifugo_arena_t          arena;
-    ngx_str_t                      *wishes;
+    ngx_centrifugo_command_sub_t   *wishes;
     ngx_uint_t                      nwishes;
     uint32_t                        ttl;
+    ngx_rbtree_t                    tree;       /* of what follows */
+    ngx_rbtree_node_t               sentinel;
+    connecting_sub_t               *subs;
+    ngx_centrifugo_connect_sub_t   *results;
+    size_t                          room;       /* for publications */
     ngx_uint_t                      n;
     ngx_uint_t                      done;
-    ngx_centrifugo_grant_t         *grants;
     unsigned                        running:1;  /* connect_next() is */
     unsigned                        answered:1; /* a subscription */
     unsigned                        failed:1;
@@ -45,7 +60,7 @@ static ngx_int_t connect_grants(ngx_centrifugo_client_t *client,
 static ngx_int_t connect_personal(ngx_centrifugo_client_t *client,
     connecting_t *cn);
 static ngx_int_t connect_wish(ngx_centrifugo_client_t *client,
-    connecting_t *cn, const ngx_str_t *channel);
+    connecting_t *cn, const ngx_centrifugo_command_sub_t *wish);
 static ngx_uint_t connect_nobody(ngx_centrifugo_client_t *client,
     const ngx_str_t *channel, ngx_centrifugo_channel_options_t *options);
 static ngx_centrifugo_grant_t *connect_find(connecting_t *cn,
@@ -56,6 +71,8 @@ static ngx_int_t connect_copy(connecting_t *cn, ngx_str_t *dst,
     const ngx_str_t *src);
 static ngx_int_t connect_enter(ngx_centrifugo_client_t *client,
     const ngx_centrifugo_token_t *token, uint32_t *ttl);
+static ngx_int_t connect_results(ngx_centrifugo_client_t *client,
+    connecting_t *cn);
 static void connect_alone(connecting_t *cn, ngx_centrifugo_client_t *client);
 static void connect_single(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
     ngx_centrifugo_engine_result_t *result);
@@ -65,6 +82,8 @@ static void connect_next(connecting_t *cn);
 static void connect_subscribed(ngx_centrifugo_subscribing_t *op,
     ngx_centrifugo_client_t *client, ngx_centrifugo_subscription_t *sub,
     const ngx_centrifugo_error_t *err, const char *why);
+static ngx_int_t connect_result(connecting_t *cn,
+    ngx_centrifugo_subscribing_t *op, ngx_centrifugo_subscription_t *sub);
 static void connect_accepted(ngx_centrifugo_client_t *client,
     connecting_t *cn);
 static void connect_failed(ngx_centrifugo_client_t *client,
@@ -130,6 +149,7 @@ connect_create(ngx_centrifugo_client_t *client,
 {
     ngx_uint_t                           n;
     connecting_t                        *cn;
+    ngx_centrifugo_command_sub_t        *copy;
     const ngx_centrifugo_command_sub_t  *wish;
 
     cn = malloc(sizeof(connecting_t));
@@ -139,6 +159,7 @@ connect_create(ngx_centrifugo_client_t *client,
 
     ngx_memzero(cn, sizeof(connecting_t));
     ngx_centrifugo_arena_init(&cn->arena, CONNECT_ARENA);
+    ngx_rbtree_init(&cn->tree, &cn->sentinel, ngx_str_rbtree_insert_value);
 
     cn->client = client->handle;
     cn->hcf = client->hcf;
@@ -153,15 +174,19 @@ connect_create(ngx_centrifugo_client_t *client,
         return cn;
     }
 
-    cn->wishes = ngx_centrifugo_arena_alloc(&cn->arena, n * sizeof(ngx_str_t));
+    cn->wishes = ngx_centrifugo_arena_alloc(&cn->arena,
+                                 n * sizeof(ngx_centrifugo_command_sub_t));
     if (cn->wishes == NULL) {
         connect_free(cn);
         return NULL;
     }
 
     for (wish = wishes; wish; wish = wish->next) {
-        if (connect_copy(cn, &cn->wishes[cn->nwishes++], &wish->channel)
-            != NGX_OK)
+        copy = &cn->wishes[cn->nwishes++];
+        *copy = *wish;
+
+        if (connect_copy(cn, &copy->channel, &wish->channel) != NGX_OK
+            || connect_copy(cn, &copy->epoch, &wish->epoch) != NGX_OK)
         {
             connect_free(cn);
             return NULL;
@@ -285,7 +310,8 @@ connect_begin(connecting_t *cn, ngx_centrifugo_client_t *client,
     const ngx_centrifugo_token_t *token)
 {
     if (connect_grants(client, cn, token) != NGX_OK
-        || connect_enter(client, token, &cn->ttl) != NGX_OK)
+        || connect_enter(client, token, &cn->ttl) != NGX_OK
+        || connect_results(client, cn) != NGX_OK)
     {
         connect_free(cn);
         return;
@@ -315,9 +341,9 @@ connect_grants(ngx_centrifugo_client_t *client, connecting_t *cn,
         return NGX_OK;
     }
 
-    cn->grants = ngx_centrifugo_arena_alloc(&cn->arena,
-                                          n * sizeof(ngx_centrifugo_grant_t));
-    if (cn->grants == NULL) {
+    cn->subs = ngx_centrifugo_arena_alloc(&cn->arena,
+                                          n * sizeof(connecting_sub_t));
+    if (cn->subs == NULL) {
         goto failed;
     }
 
@@ -450,17 +476,21 @@ connect_personal(ngx_centrifugo_client_t *client, connecting_t *cn)
 
 /*
  * A channel that the client wishes for: taken when it may subscribe to it
- * anyway, else passed over.  NGX_ABORT: the client was closed.
+ * anyway, else passed over.  Where it was in it counts for all, whoever granted
+ * them.  NGX_ABORT: the client was closed.
  */
 
 static ngx_int_t
 connect_wish(ngx_centrifugo_client_t *client, connecting_t *cn,
-    const ngx_str_t *channel)
+    const ngx_centrifugo_command_sub_t *wish)
 {
     const char                        *why;
+    const ngx_str_t                   *channel;
     ngx_centrifugo_grant_t            *grant;
     const ngx_centrifugo_error_t      *err;
     ngx_centrifugo_channel_options_t  *options;
+
+    channel = &wish->channel;
 
     err = ngx_centrifugo_permission_name(cn->hcf, channel, &options, &why);
 
@@ -471,20 +501,29 @@ connect_wish(ngx_centrifugo_client_t *client, connecting_t *cn,
         return NGX_ABORT;
     }
 
-    if (channel->len == 0 || channel->len > cn->hcf->channel_max_length
-        || err || connect_find(cn, channel)
-        || connect_nobody(client, channel, options)
-        || ngx_centrifugo_permission_subscribe(client, channel, options, &why))
-    {
-        return NGX_OK;
-    }
+    grant = connect_find(cn, channel);
 
-    grant = connect_grant(cn, channel);
     if (grant == NULL) {
-        return NGX_ERROR;
+
+        if (channel->len == 0 || channel->len > cn->hcf->channel_max_length
+            || err || connect_nobody(client, channel, options)
+            || ngx_centrifugo_permission_subscribe(client, channel, options,
+                                                   &why))
+        {
+            return NGX_OK;
+        }
+
+        grant = connect_grant(cn, channel);
+        if (grant == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_centrifugo_grant_options(grant, options, NULL);
     }
 
-    ngx_centrifugo_grant_options(grant, options, NULL);
+    grant->recover = wish->recover;
+    grant->since.offset = wish->offset;
+    grant->since.epoch = ngx_centrifugo_epoch(&wish->epoch);
 
     return NGX_OK;
 }
@@ -508,21 +547,22 @@ connect_nobody(ngx_centrifugo_client_t *client, const ngx_str_t *channel,
 static ngx_centrifugo_grant_t *
 connect_find(connecting_t *cn, const ngx_str_t *channel)
 {
-    ngx_uint_t               i;
-    ngx_centrifugo_grant_t  *grant;
+    ngx_str_t          key;
+    ngx_str_node_t    *node;
+    connecting_sub_t  *cs;
 
-    for (i = 0; i < cn->n; i++) {
-        grant = &cn->grants[i];
+    key = *channel;
 
-        if (grant->channel.len == channel->len
-            && ngx_memcmp(grant->channel.data, channel->data, channel->len)
-               == 0)
-        {
-            return grant;
-        }
+    node = ngx_str_rbtree_lookup(&cn->tree, &key,
+                                 ngx_crc32_long(key.data, key.len));
+
+    if (node == NULL) {
+        return NULL;
     }
 
-    return NULL;
+    cs = ngx_rbtree_data(&node->node, connecting_sub_t, node.node);
+
+    return &cs->grant;
 }
 
 
@@ -533,6 +573,7 @@ connect_find(connecting_t *cn, const ngx_str_t *channel)
 static ngx_centrifugo_grant_t *
 connect_grant(connecting_t *cn, const ngx_str_t *channel)
 {
+    connecting_sub_t        *cs;
     ngx_centrifugo_grant_t  *grant;
 
     grant = connect_find(cn, channel);
@@ -541,13 +582,19 @@ connect_grant(connecting_t *cn, const ngx_str_t *channel)
         return grant;
     }
 
-    grant = &cn->grants[cn->n];
-    ngx_memzero(grant, sizeof(ngx_centrifugo_grant_t));
+    cs = &cn->subs[cn->n];
+    ngx_memzero(cs, sizeof(connecting_sub_t));
+
+    grant = &cs->grant;
     grant->server_side = 1;
 
     if (connect_copy(cn, &grant->channel, channel) != NGX_OK) {
         return NULL;
     }
+
+    cs->node.str = grant->channel;
+    cs->node.node.key = ngx_crc32_long(channel->data, channel->len);
+    ngx_rbtree_insert(&cn->tree, &cs->node.node);
 
     cn->n++;
 
@@ -617,6 +664,51 @@ connect_enter(ngx_centrifugo_client_t *client,
 
 
 /*
+ * Where the results of subscriptions are gathered, and how much of the reply is
+ * left for what they missed.  NGX_ERROR: the client was told.
+ */
+
+static ngx_int_t
+connect_results(ngx_centrifugo_client_t *client, connecting_t *cn)
+{
+    size_t                   taken;
+    ngx_uint_t               i;
+    ngx_centrifugo_grant_t  *grant;
+
+    if (cn->n == 0) {
+        return NGX_OK;
+    }
+
+    cn->results = ngx_centrifugo_arena_alloc(&cn->arena,
+                              cn->n * sizeof(ngx_centrifugo_connect_sub_t));
+    if (cn->results == NULL) {
+        connect_failed(client, &ngx_centrifugo_error_internal, NULL,
+                       "no memory");
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(cn->results, cn->n * sizeof(ngx_centrifugo_connect_sub_t));
+
+    taken = CONNECT_REPLY;
+
+    for (i = 0; i < cn->n; i++) {
+        grant = &cn->subs[i].grant;
+
+        cn->results[i].channel = grant->channel;
+
+        /* a byte of a name is at most an escape of six */
+
+        taken += CONNECT_REPLY + 6 * grant->channel.len + grant->data.len;
+    }
+
+    cn->room = ngx_centrifugo_client_room(client);
+    cn->room = (cn->room > taken) ? cn->room - taken : 0;
+
+    return NGX_OK;
+}
+
+
+/*
  * Only one connection of a user may be: the newest stays.  Each takes its
  * ticket when it is present already, so the one with the highest finds all
  * others there; who has none yet will find this one.
@@ -635,7 +727,7 @@ connect_alone(connecting_t *cn, ngx_centrifugo_client_t *client)
     done.handle = (uint64_t) (uintptr_t) cn;
 
     ngx_centrifugo_engine(cn->hcf)->presence_stats(cn->hcf,
-                                                   &cn->grants[0].channel,
+                                                   &cn->subs[0].grant.channel,
                                                    &done);
 }
 
@@ -746,7 +838,8 @@ connect_next(connecting_t *cn)
             break;
         }
 
-        op = ngx_centrifugo_subscribing_create(client, &cn->grants[cn->done]);
+        op = ngx_centrifugo_subscribing_create(client,
+                                               &cn->subs[cn->done].grant);
         if (op == NULL) {
             connect_failed(client, &ngx_centrifugo_error_internal, NULL,
                            "no memory");
@@ -778,12 +871,19 @@ connect_subscribed(ngx_centrifugo_subscribing_t *op,
 
     cn = op->data;
     cn->answered = 1;
-    cn->done++;
 
     if (client && err) {
         cn->failed = 1;
         connect_failed(client, err, &op->grant.channel, why);
+
+    } else if (client && connect_result(cn, op, sub) != NGX_OK) {
+        ngx_centrifugo_client_close(client,
+                                    &ngx_centrifugo_disconnect_protocol,
+                                    "a recovered publication that is not "
+                                    "JSON");
     }
+
+    cn->done++;
 
     if (!cn->running) {
         connect_next(cn);
@@ -791,15 +891,53 @@ connect_subscribed(ngx_centrifugo_subscribing_t *op,
 }
 
 
+/*
+ * What one subscription adds to the reply.  NGX_ERROR: it can't be told.
+ */
+
+static ngx_int_t
+connect_result(connecting_t *cn, ngx_centrifugo_subscribing_t *op,
+    ngx_centrifugo_subscription_t *sub)
+{
+    connecting_sub_t                   *cs;
+    ngx_centrifugo_subscribe_result_t  *result;
+
+    cs = &cn->subs[cn->done];
+    result = &cn->results[cn->done].result;
+
+    if (ngx_centrifugo_recovery_result(op, sub, cn->room, &cs->list, result)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (result->publications) {
+        cn->room -= ngx_centrifugo_buf_len(&cs->list);
+
+    } else {
+        ngx_centrifugo_buf_free(&cs->list);
+    }
+
+    /* what the result points to goes with the operation */
+
+    result->data = cs->grant.data;
+
+    if (result->positioned) {
+        cs->position = op->position;
+        ngx_centrifugo_position_epoch(&cs->position, &result->epoch);
+    }
+
+    return NGX_OK;
+}
+
+
 static void
 connect_accepted(ngx_centrifugo_client_t *client, connecting_t *cn)
 {
     u_char                           uuid[NGX_CENTRIFUGO_ID_LEN];
-    ngx_uint_t                       i;
     ngx_msec_t                       interval;
-    ngx_queue_t                     *q;
+    ngx_queue_t                     *q, *next;
     ngx_centrifugo_hub_conf_t       *hcf;
-    ngx_centrifugo_connect_sub_t    *subs;
     ngx_centrifugo_subscription_t   *sub;
     ngx_centrifugo_connect_result_t  result;
 
@@ -807,25 +945,8 @@ connect_accepted(ngx_centrifugo_client_t *client, connecting_t *cn)
 
     ngx_memzero(&result, sizeof(ngx_centrifugo_connect_result_t));
 
-    if (cn->n) {
-        subs = ngx_centrifugo_arena_alloc(&cn->arena,
-                              cn->n * sizeof(ngx_centrifugo_connect_sub_t));
-        if (subs == NULL) {
-            connect_failed(client, &ngx_centrifugo_error_internal, NULL,
-                           "no memory");
-            return;
-        }
-
-        ngx_memzero(subs, cn->n * sizeof(ngx_centrifugo_connect_sub_t));
-
-        for (i = 0; i < cn->n; i++) {
-            subs[i].channel = cn->grants[i].channel;
-            subs[i].result.data = cn->grants[i].data;
-        }
-
-        result.subs = subs;
-        result.nsubs = cn->n;
-    }
+    result.subs = cn->results;
+    result.nsubs = cn->n;
 
     client->state = NGX_CENTRIFUGO_CLIENT_CONNECTED;
     ngx_centrifugo_timer_set(client, NGX_CENTRIFUGO_DUE_STALE, 0);
@@ -844,14 +965,6 @@ connect_accepted(ngx_centrifugo_client_t *client, connecting_t *cn)
     client->codec->connect(ngx_centrifugo_client_reply(client),
                            client->command_id, &result);
 
-    for (q = ngx_queue_head(&client->subscriptions);
-         q != ngx_queue_sentinel(&client->subscriptions);
-         q = ngx_queue_next(q))
-    {
-        sub = ngx_queue_data(q, ngx_centrifugo_subscription_t, in_client);
-        sub->pending = 0;
-    }
-
     ngx_log_error(NGX_LOG_INFO, client->log, 0,
                   "centrifugo client %V of user \"%V\" connected to hub "
                   "\"%V\"", &result.client,
@@ -862,7 +975,20 @@ connect_accepted(ngx_centrifugo_client_t *client, connecting_t *cn)
     ngx_centrifugo_timer_set(client, NGX_CENTRIFUGO_DUE_PING,
                 interval / 2 + ngx_centrifugo_timer_jitter(interval / 2) + 1);
 
-    ngx_centrifugo_client_answered(client);
+    for (q = ngx_queue_head(&client->subscriptions);
+         client->state != NGX_CENTRIFUGO_CLIENT_CLOSED
+         && q != ngx_queue_sentinel(&client->subscriptions);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        sub = ngx_queue_data(q, ngx_centrifugo_subscription_t, in_client);
+
+        ngx_centrifugo_subscription_answered(sub);
+    }
+
+    if (client->state != NGX_CENTRIFUGO_CLIENT_CLOSED) {
+        ngx_centrifugo_client_answered(client);
+    }
 }
 
 
@@ -883,6 +1009,12 @@ connect_failed(ngx_centrifugo_client_t *client,
 static void
 connect_free(connecting_t *cn)
 {
+    ngx_uint_t  i;
+
+    for (i = 0; i < cn->n; i++) {
+        ngx_centrifugo_buf_free(&cn->subs[i].list);
+    }
+
     ngx_centrifugo_arena_free(&cn->arena);
     free(cn);
 }

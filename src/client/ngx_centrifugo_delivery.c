@@ -1,6 +1,7 @@
 #include "ngx_centrifugo_delivery.h"
 #include "ngx_centrifugo_timer.h"
 #include "ngx_centrifugo_worker.h"
+#include "../protocol/ngx_centrifugo_delta.h"
 
 #include <time.h>
 
@@ -8,15 +9,67 @@
 #define DELIVERY_WRITES  512        /* of one turn of the event loop */
 #define DELIVERY_TIME    5000000    /* ns, of the same */
 #define DELIVERY_CHECK   16         /* writes between two looks at the clock */
+#define DELIVERY_FORMS   8          /* frames of one publication at a time */
+#define DELIVERY_HELD    4          /* entries, at first */
 
 
-static ngx_centrifugo_frame_t *delivery_frame(
-    const ngx_centrifugo_codec_t *codec,
-    const ngx_centrifugo_transport_t *transport,
-    ngx_centrifugo_channel_t *channel,
+/* a frame for all subscribers that get a publication in the same way */
+typedef struct {
+    const ngx_centrifugo_codec_t      *codec;
+    const ngx_centrifugo_transport_t  *transport;
+    ngx_centrifugo_frame_t            *frame;
+    ngx_centrifugo_form_e              form;
+    ngx_uint_t                         compact;
+} delivery_form_t;
+
+typedef struct {
+    ngx_uint_t                         n;
+    delivery_form_t                    form[DELIVERY_FORMS];
+} delivery_forms_t;
+
+typedef struct {
+    ngx_centrifugo_frame_t            *frame;       /* NULL: filtered */
+    ngx_centrifugo_position_t          position;    /* offset 0: none */
+} delivery_entry_t;
+
+struct ngx_centrifugo_held_s {
+    ngx_uint_t                         n;
+    ngx_uint_t                         size;
+    size_t                             bytes;
+    ngx_uint_t                         lost;
+    delivery_entry_t                   entries[];
+};
+
+/* the last delta that was made, for who comes in a later turn */
+typedef struct {
+    uint64_t                           channel;
+    uint64_t                           offset;
+    uint64_t                           epoch;
+    const ngx_centrifugo_codec_t      *codec;
+    ngx_int_t                          rc;
+    ngx_centrifugo_buf_t               base;
+    ngx_centrifugo_buf_t               target;
+    ngx_centrifugo_buf_t               delta;
+} delivery_last_t;
+
+
+static ngx_int_t delivery_wanted(ngx_centrifugo_subscription_t *sub,
     const ngx_centrifugo_publication_t *pub);
-
-
+static ngx_int_t delivery_follow(ngx_centrifugo_subscription_t *sub,
+    uint64_t offset, uint64_t epoch);
+static ngx_uint_t delivery_late(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_centrifugo_publication_t *pub);
+static ngx_centrifugo_frame_t *delivery_frame(delivery_forms_t *forms,
+    ngx_centrifugo_channel_t *channel, ngx_centrifugo_subscription_t *sub,
+    const ngx_centrifugo_publication_t *pub, ngx_uint_t *budget);
+static ngx_int_t delivery_delta(ngx_centrifugo_channel_t *channel,
+    const ngx_centrifugo_codec_t *codec,
+    const ngx_centrifugo_publication_t *pub);
+static void delivery_keep(ngx_centrifugo_feed_t *feed,
+    const ngx_centrifugo_publication_t *pub);
+static void delivery_hold(ngx_centrifugo_subscription_t *sub,
+    ngx_centrifugo_frame_t *frame, const ngx_centrifugo_publication_t *pub);
+static void delivery_free(ngx_centrifugo_held_t *held);
 static void delivery_slow(ngx_centrifugo_client_t *client, const char *why);
 
 
@@ -24,6 +77,7 @@ static ngx_queue_t           delivery_dirty;
 static ngx_centrifugo_buf_t  delivery_buf;
 static size_t                delivery_memory;   /* for all frames */
 static ngx_uint_t            delivery_held;     /* until all are written */
+static delivery_last_t       delivery_last;
 
 
 void
@@ -79,18 +133,16 @@ ngx_centrifugo_delivery_publication(ngx_centrifugo_channel_t *channel,
     uint64_t pos, const ngx_centrifugo_publication_t *pub, ngx_queue_t *mark,
     ngx_uint_t *budget)
 {
-    ngx_uint_t                         n;
-    ngx_queue_t                       *q, *next;
-    ngx_centrifugo_frame_t            *frame;
-    ngx_centrifugo_client_t           *client;
-    const ngx_centrifugo_codec_t      *codec;
-    ngx_centrifugo_subscription_t     *sub;
-    const ngx_centrifugo_transport_t  *transport;
+    ngx_int_t                       rc;
+    ngx_uint_t                      n;
+    ngx_queue_t                    *q, *next;
+    delivery_forms_t                forms;
+    ngx_centrifugo_frame_t         *frame;
+    ngx_centrifugo_client_t        *client;
+    ngx_centrifugo_subscription_t  *sub;
 
     n = 0;
-    frame = NULL;
-    codec = NULL;
-    transport = NULL;
+    forms.n = 0;
 
     if (mark->next) {
         q = ngx_queue_next(mark);
@@ -115,10 +167,28 @@ ngx_centrifugo_delivery_publication(ngx_centrifugo_channel_t *channel,
         next = ngx_queue_next(q);
         sub = ngx_queue_data(q, ngx_centrifugo_subscription_t, in_channel);
 
-        if (pos < sub->pos || sub->pending
-            || (pub->type != NGX_CENTRIFUGO_PUSH_PUBLICATION && !sub->push))
-        {
+        if (pos < sub->pos) {
             continue;
+        }
+
+        if (pub->type != NGX_CENTRIFUGO_PUSH_PUBLICATION) {
+
+            if (!sub->push) {
+                continue;
+            }
+
+        } else if (sub->positioned || sub->extra) {
+
+            rc = delivery_wanted(sub, pub);
+
+            if (rc == NGX_DECLINED) {
+                continue;
+            }
+
+            if (rc != NGX_OK) {
+                ngx_centrifugo_subscription_insufficient(sub);
+                continue;
+            }
         }
 
         client = sub->client;
@@ -132,28 +202,17 @@ ngx_centrifugo_delivery_publication(ngx_centrifugo_channel_t *channel,
             continue;
         }
 
-        if (codec != client->codec || transport != client->transport) {
-
-            if (frame) {
-                ngx_centrifugo_frame_release(frame);
-            }
-
-            codec = client->codec;
-            transport = client->transport;
-            frame = delivery_frame(codec, transport, channel, pub);
-
-            if (ngx_centrifugo_delivery_over()) {
-
-                /* what is made already is to be written first */
-
-                *budget = 0;
-            }
-        }
+        frame = delivery_frame(&forms, channel, sub, pub, budget);
 
         if (frame == NULL) {
             ngx_centrifugo_client_close(client,
                                         &ngx_centrifugo_disconnect_internal,
                                         "no memory for a frame");
+            continue;
+        }
+
+        if (sub->pending) {
+            delivery_hold(sub, frame, pub);
             continue;
         }
 
@@ -175,28 +234,153 @@ ngx_centrifugo_delivery_publication(ngx_centrifugo_channel_t *channel,
         }
     }
 
-    if (frame) {
-        ngx_centrifugo_frame_release(frame);
+    while (forms.n) {
+        ngx_centrifugo_frame_release(forms.form[--forms.n].frame);
     }
 
     ngx_centrifugo_hub_add(&channel->hcf->hub, NGX_CENTRIFUGO_COUNT_DELIVERED,
                            n);
 
-    return mark->next ? NGX_AGAIN : NGX_OK;
+    if (mark->next) {
+        return NGX_AGAIN;
+    }
+
+    if (channel->feed && pub->offset) {
+        delivery_keep(channel->feed, pub);
+    }
+
+    return NGX_OK;
 }
 
 
-static ngx_centrifugo_frame_t *
-delivery_frame(const ngx_centrifugo_codec_t *codec,
-    const ngx_centrifugo_transport_t *transport,
-    ngx_centrifugo_channel_t *channel,
+/*
+ * Whether a subscription that has a position or a filter gets a publication:
+ * NGX_OK; NGX_DECLINED: it does not, but has seen it; NGX_ERROR: something is
+ * missing before it.
+ */
+
+static ngx_int_t
+delivery_wanted(ngx_centrifugo_subscription_t *sub,
     const ngx_centrifugo_publication_t *pub)
 {
-    ngx_centrifugo_frame_t  *frame;
+    ngx_int_t  rc;
+
+    if (sub->positioned && pub->offset && !sub->pending) {
+        rc = delivery_follow(sub, pub->offset, pub->epoch);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        if (delivery_late(sub->client->hcf, pub)) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (sub->extra && sub->extra->filter
+        && !ngx_centrifugo_filter_match(sub->extra->filter, &pub->tags))
+    {
+        if (sub->pending) {
+            delivery_hold(sub, NULL, pub);
+        }
+
+        sub->based = 0;
+
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+delivery_follow(ngx_centrifugo_subscription_t *sub, uint64_t offset,
+    uint64_t epoch)
+{
+    ngx_centrifugo_position_t  *position;
+
+    position = &sub->position[0];
+
+    if (epoch != position->epoch || offset > position->offset + 1) {
+        return NGX_ERROR;
+    }
+
+    if (offset <= position->offset) {
+        return NGX_DECLINED;
+    }
+
+    position->offset = offset;
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+delivery_late(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_centrifugo_publication_t *pub)
+{
+    return hcf->channel_position_max_time_lag && pub->time
+           && ngx_centrifugo_broker_time()
+              > pub->time + hcf->channel_position_max_time_lag;
+}
+
+
+/*
+ * The frame of a publication for a subscriber, made when the first one needs
+ * it in its form; it is the list's.
+ */
+
+static ngx_centrifugo_frame_t *
+delivery_frame(delivery_forms_t *forms, ngx_centrifugo_channel_t *channel,
+    ngx_centrifugo_subscription_t *sub,
+    const ngx_centrifugo_publication_t *pub, ngx_uint_t *budget)
+{
+    ngx_uint_t                     i;
+    delivery_form_t               *f;
+    ngx_centrifugo_form_e          form;
+    ngx_centrifugo_frame_t        *frame;
+    ngx_centrifugo_client_t       *client;
+    ngx_centrifugo_publication_t   delta;
+
+    client = sub->client;
+    form = NGX_CENTRIFUGO_FORM_PLAIN;
+
+    if (sub->delta && pub->type == NGX_CENTRIFUGO_PUSH_PUBLICATION) {
+        form = NGX_CENTRIFUGO_FORM_TEXT;
+
+        if (sub->based && pub->delta && !sub->pending
+            && delivery_delta(channel, client->codec, pub) == NGX_OK)
+        {
+            form = NGX_CENTRIFUGO_FORM_DELTA;
+        }
+
+        /* what is of no stream is no base of the next in it */
+
+        sub->based = (pub->offset != 0);
+    }
+
+    for (i = 0; i < forms->n; i++) {
+        f = &forms->form[i];
+
+        if (f->codec == client->codec && f->transport == client->transport
+            && f->form == form && f->compact == sub->compact)
+        {
+            return f->frame;
+        }
+    }
+
+    if (form == NGX_CENTRIFUGO_FORM_DELTA) {
+        delta = *pub;
+        delta.data.data = delivery_last.delta.start;
+        delta.data.len = ngx_centrifugo_buf_len(&delivery_last.delta);
+        pub = &delta;
+    }
 
     ngx_centrifugo_buf_reset(&delivery_buf);
-    codec->push_publication(&delivery_buf, &channel->name.str, 0, pub,
-                            NGX_CENTRIFUGO_FORM_PLAIN);
+    client->codec->push_publication(&delivery_buf, &channel->name.str,
+                                    sub->compact
+                                    ? ngx_centrifugo_feed_id(channel) : 0,
+                                    pub, form);
 
     if (delivery_buf.failed) {
         return NULL;
@@ -204,11 +388,268 @@ delivery_frame(const ngx_centrifugo_codec_t *codec,
 
     frame = ngx_centrifugo_frame_create(delivery_buf.start,
                                      ngx_centrifugo_buf_len(&delivery_buf));
-    if (frame) {
-        transport->seal(frame);
+    if (frame == NULL) {
+        return NULL;
+    }
+
+    client->transport->seal(frame);
+
+    if (forms->n == DELIVERY_FORMS) {
+        ngx_centrifugo_frame_release(forms->form[--forms->n].frame);
+    }
+
+    f = &forms->form[forms->n++];
+    f->codec = client->codec;
+    f->transport = client->transport;
+    f->form = form;
+    f->compact = sub->compact;
+    f->frame = frame;
+
+    if (ngx_centrifugo_delivery_over()) {
+
+        /* what is made already is to be written first */
+
+        *budget = 0;
     }
 
     return frame;
+}
+
+
+/*
+ * The delta of a publication against the one before it, made once for all
+ * subscribers of a codec.  NGX_OK: it is in delivery_last; NGX_DECLINED: there
+ * is none.
+ */
+
+static ngx_int_t
+delivery_delta(ngx_centrifugo_channel_t *channel,
+    const ngx_centrifugo_codec_t *codec,
+    const ngx_centrifugo_publication_t *pub)
+{
+    ngx_str_t                      base, target;
+    ngx_centrifugo_feed_t         *feed;
+    ngx_centrifugo_publication_t   before;
+
+    feed = channel->feed;
+
+    if (feed == NULL || feed->last.offset == 0
+        || feed->last.offset + 1 != pub->offset
+        || feed->last.epoch != pub->epoch)
+    {
+        return NGX_DECLINED;
+    }
+
+    if (delivery_last.epoch == pub->epoch
+        && delivery_last.offset == pub->offset
+        && delivery_last.channel == channel->node.key
+        && delivery_last.codec == codec)
+    {
+        return delivery_last.rc;
+    }
+
+    delivery_last.epoch = pub->epoch;
+    delivery_last.offset = pub->offset;
+    delivery_last.channel = channel->node.key;
+    delivery_last.codec = codec;
+
+    before = *pub;
+    before.data.data = feed->payload.start;
+    before.data.len = ngx_centrifugo_buf_len(&feed->payload);
+
+    ngx_centrifugo_buf_reset(&delivery_last.base);
+    ngx_centrifugo_buf_reset(&delivery_last.target);
+    ngx_centrifugo_buf_reset(&delivery_last.delta);
+
+    codec->payload(&delivery_last.base, &before, &base);
+    codec->payload(&delivery_last.target, pub, &target);
+
+    delivery_last.rc = NGX_DECLINED;
+
+    if (!delivery_last.base.failed && !delivery_last.target.failed
+        && ngx_centrifugo_delta(&delivery_last.delta, &base, &target,
+                                codec->json)
+           == NGX_OK)
+    {
+        delivery_last.rc = NGX_OK;
+    }
+
+    return delivery_last.rc;
+}
+
+
+/*
+ * The base of the next delta: only while somebody gets deltas.
+ */
+
+static void
+delivery_keep(ngx_centrifugo_feed_t *feed,
+    const ngx_centrifugo_publication_t *pub)
+{
+    feed->last.offset = 0;
+
+    if (feed->deltas == 0) {
+
+        if (feed->payload.start) {
+            ngx_centrifugo_buf_free(&feed->payload);
+        }
+
+        return;
+    }
+
+    ngx_centrifugo_buf_reset(&feed->payload);
+    ngx_centrifugo_buf_append(&feed->payload, pub->data.data, pub->data.len);
+
+    if (!feed->payload.failed) {
+        feed->last.offset = pub->offset;
+        feed->last.epoch = pub->epoch;
+    }
+}
+
+
+/*
+ * Keeps a frame (NULL: the filter passed over it) until the subscription is
+ * answered, as long as all of them fit into a queue.
+ */
+
+static void
+delivery_hold(ngx_centrifugo_subscription_t *sub,
+    ngx_centrifugo_frame_t *frame, const ngx_centrifugo_publication_t *pub)
+{
+    size_t                  bytes;
+    ngx_uint_t              size;
+    delivery_entry_t       *entry;
+    ngx_centrifugo_held_t  *held;
+
+    held = sub->held;
+    bytes = sizeof(delivery_entry_t)
+            + (frame ? ngx_centrifugo_frame_size(frame) : 0);
+
+    if (held && (held->lost || held->bytes + bytes
+                               > sub->client->hcf->queue_max_size))
+    {
+        held->lost = 1;
+        return;
+    }
+
+    if (held == NULL || held->n == held->size) {
+        size = held ? held->size * 2 : DELIVERY_HELD;
+
+        held = realloc(held, sizeof(ngx_centrifugo_held_t)
+                             + size * sizeof(delivery_entry_t));
+        if (held == NULL) {
+
+            if (sub->held) {
+                sub->held->lost = 1;
+
+            } else {
+                ngx_centrifugo_client_close(sub->client,
+                                            &ngx_centrifugo_disconnect_internal,
+                                            "no memory for what it waits for");
+            }
+
+            return;
+        }
+
+        if (sub->held == NULL) {
+            ngx_memzero(held, sizeof(ngx_centrifugo_held_t));
+        }
+
+        held->size = size;
+        sub->held = held;
+    }
+
+    if (frame) {
+        frame->refs++;
+    }
+
+    entry = &held->entries[held->n++];
+    entry->frame = frame;
+    entry->position.offset = (pub->type == NGX_CENTRIFUGO_PUSH_PUBLICATION)
+                             ? pub->offset : 0;
+    entry->position.epoch = pub->epoch;
+    held->bytes += bytes;
+}
+
+
+void
+ngx_centrifugo_delivery_answered(ngx_centrifugo_subscription_t *sub)
+{
+    ngx_int_t                 rc;
+    ngx_uint_t                i, n;
+    delivery_entry_t         *entry;
+    ngx_centrifugo_held_t    *held;
+    ngx_centrifugo_client_t  *client;
+
+    held = sub->held;
+
+    if (held == NULL) {
+        return;
+    }
+
+    client = sub->client;
+    sub->held = NULL;
+    n = 0;
+    rc = NGX_OK;
+
+    for (i = 0; i < held->n; i++) {
+        entry = &held->entries[i];
+        rc = NGX_OK;
+
+        if (sub->positioned && entry->position.offset) {
+            rc = delivery_follow(sub, entry->position.offset,
+                                 entry->position.epoch);
+
+            if (rc == NGX_ERROR) {
+                break;
+            }
+        }
+
+        if (rc == NGX_OK && entry->frame) {
+            ngx_centrifugo_delivery_append(client, entry->frame);
+
+            if (client->state == NGX_CENTRIFUGO_CLIENT_CLOSED) {
+                break;
+            }
+
+            n++;
+        }
+    }
+
+    if (client->state != NGX_CENTRIFUGO_CLIENT_CLOSED && sub->positioned
+        && (rc == NGX_ERROR || held->lost))
+    {
+        ngx_centrifugo_subscription_insufficient(sub);
+    }
+
+    ngx_centrifugo_hub_add(&client->hcf->hub, NGX_CENTRIFUGO_COUNT_DELIVERED,
+                           n);
+    delivery_free(held);
+}
+
+
+void
+ngx_centrifugo_delivery_drop(ngx_centrifugo_subscription_t *sub)
+{
+    if (sub->held) {
+        delivery_free(sub->held);
+        sub->held = NULL;
+    }
+}
+
+
+static void
+delivery_free(ngx_centrifugo_held_t *held)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < held->n; i++) {
+        if (held->entries[i].frame) {
+            ngx_centrifugo_frame_release(held->entries[i].frame);
+        }
+    }
+
+    free(held);
 }
 
 

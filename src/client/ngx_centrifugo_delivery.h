@@ -41,6 +41,13 @@ ngx_int_t ngx_centrifugo_delivery_publication(
     ngx_uint_t *budget);
 
 /*
+ * What came for a subscription before its answer goes into the queue behind it,
+ * which may end the subscription or close its client; or is thrown away.
+ */
+void ngx_centrifugo_delivery_answered(ngx_centrifugo_subscription_t *sub);
+void ngx_centrifugo_delivery_drop(ngx_centrifugo_subscription_t *sub);
+
+/*
  * Writes the queues of listed clients, up to a fixed number or for 5 ms.
  * NGX_OK: the list is empty; NGX_AGAIN: it is not.
  */

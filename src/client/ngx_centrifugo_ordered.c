@@ -3,6 +3,7 @@
  */
 
 #include "ngx_centrifugo_client.h"
+#include "ngx_centrifugo_delivery.h"
 #include "ngx_centrifugo_order.h"
 
 
@@ -12,7 +13,8 @@ static void ordered_subscribed(ngx_centrifugo_subscribing_t *op,
     ngx_centrifugo_client_t *client, ngx_centrifugo_subscription_t *sub,
     const ngx_centrifugo_error_t *err, const char *why);
 static void ordered_push(ngx_centrifugo_client_t *client,
-    const ngx_str_t *channel, const ngx_str_t *data);
+    const ngx_str_t *channel,
+    const ngx_centrifugo_subscribe_result_t *result);
 static void ordered_unsubscribe(ngx_centrifugo_client_t *client,
     const ngx_centrifugo_order_t *order);
 static void ordered_disconnect(ngx_centrifugo_client_t *client,
@@ -56,12 +58,16 @@ static void
 ordered_subscribe(ngx_centrifugo_client_t *client,
     const ngx_centrifugo_order_t *order)
 {
-    ngx_centrifugo_grant_t             grant;
-    ngx_centrifugo_subscribing_t      *op;
-    ngx_centrifugo_channel_options_t  *options;
+    ngx_centrifugo_grant_t              grant;
+    ngx_centrifugo_subscribing_t       *op;
+    ngx_centrifugo_channel_options_t   *options;
+    ngx_centrifugo_subscribe_result_t   result;
 
     if (ngx_centrifugo_client_subscription(client, &order->channel)) {
-        ordered_push(client, &order->channel, &order->data);
+        ngx_memzero(&result, sizeof(ngx_centrifugo_subscribe_result_t));
+        result.data = order->data;
+
+        ordered_push(client, &order->channel, &result);
         return;
     }
 
@@ -89,6 +95,8 @@ ordered_subscribe(ngx_centrifugo_client_t *client,
     grant.data = order->data;
     grant.expire_at = order->expire_at;
     grant.server_side = 1;
+    grant.recover = order->recover;
+    grant.since = order->since;
 
     ngx_centrifugo_grant_options(&grant, options, &order->override);
 
@@ -111,7 +119,9 @@ ordered_subscribed(ngx_centrifugo_subscribing_t *op,
     ngx_centrifugo_client_t *client, ngx_centrifugo_subscription_t *sub,
     const ngx_centrifugo_error_t *err, const char *why)
 {
-    if (client == NULL) {
+    ngx_centrifugo_subscribe_result_t  result;
+
+    if (client == NULL || op->cancelled) {
         return;
     }
 
@@ -121,26 +131,46 @@ ordered_subscribed(ngx_centrifugo_subscribing_t *op,
         return;
     }
 
+    ngx_memzero(&result, sizeof(ngx_centrifugo_subscribe_result_t));
+    result.data = op->grant.data;
+
     if (sub) {
-        sub->pending = 0;
+
+        /*
+         * A push tells where the client is, not what it has missed: with that
+         * position it asks for it when it connects again.
+         */
+
+        (void) ngx_centrifugo_recovery_result(op, sub, 0, NULL, &result);
+
+        result.recovered = 0;
+        result.was_recovering = 0;
     }
 
-    ordered_push(client, &op->grant.channel, &op->grant.data);
+    ordered_push(client, &op->grant.channel, &result);
+
+    if (sub == NULL || client->state == NGX_CENTRIFUGO_CLIENT_CLOSED) {
+        return;
+    }
+
+    ngx_centrifugo_subscription_answered(sub);
+
+    if (client->state != NGX_CENTRIFUGO_CLIENT_CLOSED
+        && !client->dispatching)
+    {
+        ngx_centrifugo_delivery_send(client);
+    }
 }
 
 
 static void
 ordered_push(ngx_centrifugo_client_t *client, const ngx_str_t *channel,
-    const ngx_str_t *data)
+    const ngx_centrifugo_subscribe_result_t *result)
 {
-    ngx_centrifugo_buf_t               *b;
-    ngx_centrifugo_subscribe_result_t   result;
-
-    ngx_memzero(&result, sizeof(ngx_centrifugo_subscribe_result_t));
-    result.data = *data;
+    ngx_centrifugo_buf_t  *b;
 
     b = ngx_centrifugo_client_push_begin(client);
-    client->codec->push_subscribe(b, channel, &result);
+    client->codec->push_subscribe(b, channel, result);
     ngx_centrifugo_client_push_end(client, b);
 }
 
@@ -153,19 +183,35 @@ ordered_unsubscribe(ngx_centrifugo_client_t *client,
     ngx_centrifugo_buf_t           *b;
     ngx_centrifugo_subscription_t  *sub;
 
+    /* those on their way end when they are answered */
+
+    if (ngx_centrifugo_subscribing_unsubscribe(client,
+                                   order->channel.len ? &order->channel : NULL,
+                                   order->code, &order->reason)
+        != NGX_OK)
+    {
+        ngx_centrifugo_client_close(client,
+                                    &ngx_centrifugo_disconnect_internal,
+                                    "no memory to unsubscribe it later");
+        return;
+    }
+
     if (order->channel.len) {
         sub = ngx_centrifugo_client_subscription(client, &order->channel);
 
-        if (sub) {
+        if (sub && !sub->pending) {
             ngx_centrifugo_subscription_revoke(sub, order->code,
                                                &order->reason);
-            return;
+
+        } else if (ngx_centrifugo_subscribing_find(client, &order->channel)
+                   == NULL)
+        {
+            b = ngx_centrifugo_client_push_begin(client);
+            client->codec->push_unsubscribe(b, &order->channel, order->code,
+                                            &order->reason);
+            ngx_centrifugo_client_push_end(client, b);
         }
 
-        b = ngx_centrifugo_client_push_begin(client);
-        client->codec->push_unsubscribe(b, &order->channel, order->code,
-                                        &order->reason);
-        ngx_centrifugo_client_push_end(client, b);
         return;
     }
 
@@ -177,7 +223,10 @@ ordered_unsubscribe(ngx_centrifugo_client_t *client,
         next = ngx_queue_next(q);
         sub = ngx_queue_data(q, ngx_centrifugo_subscription_t, in_client);
 
-        ngx_centrifugo_subscription_revoke(sub, order->code, &order->reason);
+        if (!sub->pending) {
+            ngx_centrifugo_subscription_revoke(sub, order->code,
+                                               &order->reason);
+        }
     }
 }
 

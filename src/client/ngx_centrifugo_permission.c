@@ -142,6 +142,29 @@ ngx_centrifugo_permission_presence(ngx_centrifugo_client_t *client,
 }
 
 
+/* Nor here, whether history is kept. */
+
+const ngx_centrifugo_error_t *
+ngx_centrifugo_permission_history(ngx_centrifugo_client_t *client,
+    ngx_centrifugo_channel_options_t *options, ngx_uint_t subscribed,
+    const char **why)
+{
+    if ((options->allow_history_for_client
+         || (options->allow_history_for_subscriber && subscribed))
+        && (client->user.len || options->allow_history_for_anonymous))
+    {
+        return NULL;
+    }
+
+    if (client->hcf->client_insecure) {
+        return NULL;
+    }
+
+    *why = "no option allows it";
+    return &ngx_centrifugo_error_denied;
+}
+
+
 ngx_int_t
 ngx_centrifugo_publication_check(ngx_centrifugo_hub_conf_t *hcf,
     const ngx_centrifugo_channel_options_t *options, const ngx_str_t *data,
@@ -195,6 +218,22 @@ ngx_centrifugo_grant_options(ngx_centrifugo_grant_t *grant,
                                           options->join_leave);
     grant->push = permission_override(override, NGX_CENTRIFUGO_OVERRIDE_PUSH,
                                       options->force_push_join_leave);
+
+    /* without a history there is no position */
+
+    grant->recoverable = options->history_size
+                         && permission_override(override,
+                                          NGX_CENTRIFUGO_OVERRIDE_RECOVERY,
+                                          options->force_recovery);
+    grant->positioned = options->history_size
+                        && (grant->recoverable
+                            || permission_override(override,
+                                          NGX_CENTRIFUGO_OVERRIDE_POSITIONING,
+                                          options->force_positioning));
+
+    grant->cache = (options->recover == NGX_CENTRIFUGO_RECOVERY_CACHE);
+    grant->automatic = (grant->cache && options->auto_cache_recover);
+    grant->meta_ttl = options->history_meta_ttl;
 }
 
 

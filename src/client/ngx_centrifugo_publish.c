@@ -8,7 +8,7 @@
 
 static const ngx_centrifugo_error_t *publish_check(
     ngx_centrifugo_client_t *client, ngx_centrifugo_command_t *cmd,
-    const char **why);
+    ngx_centrifugo_channel_options_t **options, const char **why);
 static void publish_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
     ngx_centrifugo_engine_result_t *result);
 
@@ -17,13 +17,14 @@ void
 ngx_centrifugo_client_publish(ngx_centrifugo_client_t *client,
     ngx_centrifugo_command_t *cmd)
 {
-    u_char                         uuid[NGX_CENTRIFUGO_ID_LEN];
-    const char                    *why;
-    ngx_centrifugo_publish_t       pub;
-    ngx_centrifugo_completion_t    done;
-    ngx_centrifugo_client_info_t   info;
-    const ngx_centrifugo_error_t  *err;
-    ngx_centrifugo_subscription_t *sub;
+    u_char                             uuid[NGX_CENTRIFUGO_ID_LEN];
+    const char                        *why;
+    ngx_centrifugo_publish_t           pub;
+    ngx_centrifugo_completion_t        done;
+    ngx_centrifugo_client_info_t       info;
+    const ngx_centrifugo_error_t      *err;
+    ngx_centrifugo_subscription_t     *sub;
+    ngx_centrifugo_channel_options_t  *options;
 
     if (cmd->channel.len == 0) {
         ngx_centrifugo_client_close(client, &ngx_centrifugo_disconnect_request,
@@ -31,7 +32,7 @@ ngx_centrifugo_client_publish(ngx_centrifugo_client_t *client,
         return;
     }
 
-    err = publish_check(client, cmd, &why);
+    err = publish_check(client, cmd, &options, &why);
 
     if (err) {
         ngx_centrifugo_client_error(client, cmd->id, cmd->method, err,
@@ -51,6 +52,8 @@ ngx_centrifugo_client_publish(ngx_centrifugo_client_t *client,
         info.chan_info = sub->extra->info;
     }
 
+    ngx_memzero(&pub, sizeof(ngx_centrifugo_publish_t));
+
     if (ngx_centrifugo_broker_pack_info(ngx_centrifugo_client_arena(), &info,
                                         &pub.info)
         != NGX_OK)
@@ -68,6 +71,10 @@ ngx_centrifugo_client_publish(ngx_centrifugo_client_t *client,
     pub.channel = cmd->channel;
     pub.data = cmd->data;
     pub.json = client->codec->json && cmd->data.len;
+    pub.delta = options->delta_publish;
+    pub.history_size = options->history_size;
+    pub.history_ttl = options->history_ttl;
+    pub.history_meta_ttl = options->history_meta_ttl;
 
     done.handler = publish_done;
     done.handle = client->handle;
@@ -78,18 +85,17 @@ ngx_centrifugo_client_publish(ngx_centrifugo_client_t *client,
 
 static const ngx_centrifugo_error_t *
 publish_check(ngx_centrifugo_client_t *client, ngx_centrifugo_command_t *cmd,
-    const char **why)
+    ngx_centrifugo_channel_options_t **options, const char **why)
 {
-    const ngx_centrifugo_error_t      *err;
-    ngx_centrifugo_channel_options_t  *options;
+    const ngx_centrifugo_error_t  *err;
 
-    err = ngx_centrifugo_permission_name(client->hcf, &cmd->channel, &options,
+    err = ngx_centrifugo_permission_name(client->hcf, &cmd->channel, options,
                                          why);
     if (err) {
         return err;
     }
 
-    if (ngx_centrifugo_publication_check(client->hcf, options, &cmd->data,
+    if (ngx_centrifugo_publication_check(client->hcf, *options, &cmd->data,
                                          client->codec->json)
         != NGX_OK)
     {
@@ -98,7 +104,7 @@ publish_check(ngx_centrifugo_client_t *client, ngx_centrifugo_command_t *cmd,
         return &ngx_centrifugo_error_request;
     }
 
-    return ngx_centrifugo_permission_publish(client, &cmd->channel, options,
+    return ngx_centrifugo_permission_publish(client, &cmd->channel, *options,
                                              why);
 }
 
@@ -135,7 +141,9 @@ publish_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
                                     NGX_CENTRIFUGO_CMD_PUBLISH,
                                     &ngx_centrifugo_error_internal,
                                     &client->command_channel,
-                                    "the hub is not available");
+                                    rc == NGX_CENTRIFUGO_ENGINE_RETRY
+                                    ? "the zone is full"
+                                    : "the hub is not available");
     }
 
     ngx_centrifugo_client_answered(client);

@@ -6,6 +6,10 @@
 #include "ngx_centrifugo_worker.h"
 
 
+#define SUBSCRIBE_REPLY  512    /* bytes of a reply beside data and
+                                   publications, at most */
+
+
 static const ngx_centrifugo_error_t *subscribe_check(
     ngx_centrifugo_client_t *client, ngx_centrifugo_command_t *cmd,
     ngx_centrifugo_channel_options_t **options, const char **why);
@@ -20,9 +24,18 @@ static void subscribe_allowed(ngx_centrifugo_subscribing_t *op,
     ngx_centrifugo_client_t *client,
     ngx_centrifugo_channel_options_t *options,
     const ngx_centrifugo_override_t *override);
+static void subscribe_wishes(ngx_centrifugo_subscribing_t *op,
+    ngx_centrifugo_client_t *client,
+    ngx_centrifugo_channel_options_t *options);
 static void subscribe_done(ngx_centrifugo_subscribing_t *op,
     ngx_centrifugo_client_t *client, ngx_centrifugo_subscription_t *sub,
     const ngx_centrifugo_error_t *err, const char *why);
+static void subscribe_reply(ngx_centrifugo_subscribing_t *op,
+    ngx_centrifugo_client_t *client, ngx_centrifugo_subscription_t *sub,
+    ngx_centrifugo_buf_t *list);
+static ngx_int_t subscribe_filter(ngx_centrifugo_command_t *cmd,
+    const ngx_centrifugo_channel_options_t *options,
+    ngx_centrifugo_filter_t **filter, const char **refused);
 static void sub_refresh_verified(uint64_t handle,
     ngx_centrifugo_token_rc_e rc, ngx_centrifugo_token_t *token);
 static void sub_refresh_verdict(ngx_centrifugo_client_t *client,
@@ -37,7 +50,7 @@ void
 ngx_centrifugo_client_subscribe(ngx_centrifugo_client_t *client,
     ngx_centrifugo_command_t *cmd)
 {
-    const char                        *why;
+    const char                        *why, *refused;
     ngx_centrifugo_grant_t             grant;
     ngx_centrifugo_subscribing_t      *op;
     const ngx_centrifugo_error_t      *err;
@@ -74,10 +87,24 @@ ngx_centrifugo_client_subscribe(ngx_centrifugo_client_t *client,
 
     ngx_memzero(&grant, sizeof(ngx_centrifugo_grant_t));
     grant.channel = cmd->channel;
+    grant.recover = cmd->recover;
+    grant.reject = (cmd->flag & NGX_CENTRIFUGO_FLAG_REJECT) != 0;
+    grant.compact = client->hcf->channel_compaction
+                    && (cmd->flag & NGX_CENTRIFUGO_FLAG_COMPACTION);
+    grant.since.offset = cmd->offset;
+    grant.since.epoch = ngx_centrifugo_epoch(&cmd->epoch);
+
+    if (subscribe_filter(cmd, options, &grant.filter, &refused) != NGX_OK) {
+        ngx_centrifugo_client_error(client, cmd->id, cmd->method,
+                                    &ngx_centrifugo_error_internal,
+                                    &cmd->channel, "no memory for a filter");
+        return;
+    }
 
     op = ngx_centrifugo_subscribing_create(client, &grant);
 
     if (op == NULL) {
+        free(grant.filter);
         ngx_centrifugo_client_error(client, cmd->id, cmd->method,
                                     &ngx_centrifugo_error_internal,
                                     &cmd->channel, "no memory");
@@ -85,13 +112,16 @@ ngx_centrifugo_client_subscribe(ngx_centrifugo_client_t *client,
     }
 
     if (ngx_centrifugo_client_begin(client, cmd) != NGX_OK) {
-        free(op);
+        ngx_centrifugo_subscribing_free(op);
         return;
     }
 
     op->done = subscribe_done;
+    op->refused = refused;
     op->join_leave = cmd->join_leave;
-    op->was_recovering = cmd->recover;
+    op->positioned = cmd->positioned;
+    op->recoverable = cmd->recoverable;
+    op->delta = (cmd->delta.len != 0);
 
     if (cmd->token.len) {
         subscribe_token(op, client, &cmd->token);
@@ -127,7 +157,9 @@ subscribe_check(ngx_centrifugo_client_t *client,
         return &ngx_centrifugo_error_request;
     }
 
-    if (ngx_centrifugo_client_subscription(client, &cmd->channel)) {
+    if (ngx_centrifugo_client_subscription(client, &cmd->channel)
+        || ngx_centrifugo_subscribing_find(client, &cmd->channel))
+    {
         *why = "it is subscribed already";
         return &ngx_centrifugo_error_subscribed;
     }
@@ -154,6 +186,44 @@ subscribe_check(ngx_centrifugo_client_t *client,
 
     return ngx_centrifugo_permission_subscribe(client, &cmd->channel,
                                                *options, why);
+}
+
+
+/*
+ * The filter is made while the command is there.  That there must be none, or
+ * not this one, is said when all else is allowed.  NGX_ERROR: no memory.
+ */
+
+static ngx_int_t
+subscribe_filter(ngx_centrifugo_command_t *cmd,
+    const ngx_centrifugo_channel_options_t *options,
+    ngx_centrifugo_filter_t **filter, const char **refused)
+{
+    const char  *why;
+
+    *refused = NULL;
+
+    if (cmd->filter == NULL) {
+        return NGX_OK;
+    }
+
+    if (!options->allow_tags_filter) {
+        *refused = "tags filters are not allowed";
+        return NGX_OK;
+    }
+
+    switch (ngx_centrifugo_filter_compile(cmd->filter, filter, &why)) {
+
+    case NGX_OK:
+        return NGX_OK;
+
+    case NGX_DECLINED:
+        *refused = why;
+        return NGX_OK;
+
+    default:
+        return NGX_ERROR;
+    }
 }
 
 
@@ -192,7 +262,7 @@ subscribe_verified(uint64_t handle, ngx_centrifugo_token_rc_e rc,
     client = ngx_centrifugo_client_pending(op->client);
 
     if (client == NULL) {
-        free(op);
+        ngx_centrifugo_subscribing_free(op);
         return;
     }
 
@@ -241,7 +311,7 @@ subscribe_verdict(ngx_centrifugo_subscribing_t *op,
         if (why) {
             ngx_centrifugo_client_close(client,
                                         &ngx_centrifugo_disconnect_token, why);
-            free(op);
+            ngx_centrifugo_subscribing_free(op);
             return;
         }
 
@@ -263,10 +333,17 @@ subscribe_verdict(ngx_centrifugo_subscribing_t *op,
 
         if (granted) {
             granted->done = op->done;
+            granted->refused = op->refused;
             granted->join_leave = op->join_leave;
-            granted->was_recovering = op->was_recovering;
+            granted->positioned = op->positioned;
+            granted->recoverable = op->recoverable;
+            granted->delta = op->delta;
 
-            free(op);
+            /* its filter has gone over */
+
+            op->grant.filter = NULL;
+            ngx_centrifugo_subscribing_free(op);
+
             subscribe_allowed(granted, client, options, &token->override);
             return;
         }
@@ -276,7 +353,7 @@ subscribe_verdict(ngx_centrifugo_subscribing_t *op,
     }
 
     subscribe_done(op, client, NULL, err, why);
-    free(op);
+    ngx_centrifugo_subscribing_free(op);
 }
 
 
@@ -330,18 +407,57 @@ subscribe_allowed(ngx_centrifugo_subscribing_t *op,
     ngx_centrifugo_channel_options_t *options,
     const ngx_centrifugo_override_t *override)
 {
-    const char  *why;
+    if (op->refused) {
+        subscribe_done(op, client, NULL, &ngx_centrifugo_error_request,
+                       op->refused);
+        ngx_centrifugo_subscribing_free(op);
+        return;
+    }
 
     ngx_centrifugo_grant_options(&op->grant, options, override);
+    subscribe_wishes(op, client, options);
+
+    ngx_centrifugo_subscribing_start(op);
+}
+
+
+/*
+ * What the client asks for beyond that; it is not told what it does not get.
+ */
+
+static void
+subscribe_wishes(ngx_centrifugo_subscribing_t *op,
+    ngx_centrifugo_client_t *client,
+    ngx_centrifugo_channel_options_t *options)
+{
+    ngx_uint_t               history;
+    const char              *why;
+    ngx_centrifugo_grant_t  *grant;
+
+    grant = &op->grant;
 
     if (op->join_leave && options->join_leave
         && ngx_centrifugo_permission_presence(client, options, 1, &why)
            == NULL)
     {
-        op->grant.push = 1;
+        grant->push = 1;
     }
 
-    ngx_centrifugo_subscribing_start(op);
+    if (options->history_size) {
+        history = ngx_centrifugo_permission_history(client, options, 1, &why)
+                  == NULL;
+
+        if (op->recoverable && (options->allow_recovery || history)) {
+            grant->recoverable = 1;
+            grant->positioned = 1;
+        }
+
+        if (op->positioned && (options->allow_positioning || history)) {
+            grant->positioned = 1;
+        }
+    }
+
+    grant->delta = op->delta && options->delta_fossil && grant->positioned;
 }
 
 
@@ -350,7 +466,7 @@ subscribe_done(ngx_centrifugo_subscribing_t *op,
     ngx_centrifugo_client_t *client, ngx_centrifugo_subscription_t *sub,
     const ngx_centrifugo_error_t *err, const char *why)
 {
-    ngx_centrifugo_subscribe_result_t  reply;
+    ngx_centrifugo_buf_t  list;
 
     if (client == NULL) {
         return;
@@ -364,11 +480,48 @@ subscribe_done(ngx_centrifugo_subscribing_t *op,
         return;
     }
 
-    sub->pending = 0;
+    ngx_memzero(&list, sizeof(ngx_centrifugo_buf_t));
+
+    subscribe_reply(op, client, sub, &list);
+
+    ngx_centrifugo_buf_free(&list);
+}
+
+
+static void
+subscribe_reply(ngx_centrifugo_subscribing_t *op,
+    ngx_centrifugo_client_t *client, ngx_centrifugo_subscription_t *sub,
+    ngx_centrifugo_buf_t *list)
+{
+    size_t                             room, taken;
+    ngx_centrifugo_subscribe_result_t  reply;
+
+    room = ngx_centrifugo_client_room(client);
+    taken = op->grant.data.len + SUBSCRIBE_REPLY;
 
     ngx_memzero(&reply, sizeof(ngx_centrifugo_subscribe_result_t));
 
-    reply.was_recovering = op->was_recovering;
+    if (ngx_centrifugo_recovery_result(op, sub,
+                                       (room > taken) ? room - taken : 0,
+                                       list, &reply)
+        != NGX_OK)
+    {
+        ngx_centrifugo_client_close(client,
+                                    &ngx_centrifugo_disconnect_protocol,
+                                    "a recovered publication that is not "
+                                    "JSON");
+        return;
+    }
+
+    if (op->grant.reject && op->grant.recover && reply.recoverable
+        && !reply.recovered)
+    {
+        ngx_centrifugo_subscription_end(sub);
+        subscribe_done(op, client, NULL, &ngx_centrifugo_error_position,
+                       "what is recovered is larger than queue_max_size");
+        return;
+    }
+
     reply.data = op->grant.data;
 
     if (op->grant.expire_at) {
@@ -379,7 +532,11 @@ subscribe_done(ngx_centrifugo_subscribing_t *op,
     client->codec->subscribe(ngx_centrifugo_client_reply(client),
                              client->command_id, &reply);
 
-    ngx_centrifugo_client_answered(client);
+    ngx_centrifugo_subscription_answered(sub);
+
+    if (client->state != NGX_CENTRIFUGO_CLIENT_CLOSED) {
+        ngx_centrifugo_client_answered(client);
+    }
 }
 
 
@@ -400,6 +557,10 @@ ngx_centrifugo_client_unsubscribe(ngx_centrifugo_client_t *client,
     if (sub) {
         ngx_centrifugo_subscription_end(sub);
     }
+
+    /* one that the API has asked for may be on its way */
+
+    ngx_centrifugo_subscribing_cancel(client, &cmd->channel);
 
     client->codec->done(ngx_centrifugo_client_reply(client), cmd->id,
                         cmd->method);

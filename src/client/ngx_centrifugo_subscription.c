@@ -4,6 +4,7 @@
  */
 
 #include "ngx_centrifugo_client.h"
+#include "ngx_centrifugo_delivery.h"
 #include "ngx_centrifugo_timer.h"
 #include "ngx_centrifugo_worker.h"
 
@@ -13,116 +14,26 @@
 #define SUBSCRIPTION_MAX    1000000000000000    /* s, beyond any date */
 
 
-static ngx_uint_t subscription_fits(ngx_centrifugo_client_t *client,
-    const ngx_str_t *info, const ngx_str_t *chan_info);
-static void subscribing_joined(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
-    ngx_centrifugo_engine_result_t *result);
-static void subscribing_present(uint64_t handle,
-    ngx_centrifugo_engine_rc_e rc, ngx_centrifugo_engine_result_t *result);
-static void subscribing_end(ngx_centrifugo_subscribing_t *op,
-    ngx_centrifugo_client_t *client, ngx_centrifugo_subscription_t *sub,
-    const ngx_centrifugo_error_t *err, const char *why);
-static ngx_centrifugo_subscription_t *subscription_create(
-    ngx_centrifugo_client_t *client, const ngx_centrifugo_grant_t *grant,
-    const ngx_centrifugo_engine_result_t *result);
+static void subscription_feed(ngx_centrifugo_subscription_t *sub,
+    ngx_int_t n);
 static ngx_int_t subscription_extra(ngx_centrifugo_subscription_t *sub,
     int64_t expire_at, const ngx_str_t *info);
 static void subscription_arm(ngx_centrifugo_client_t *client,
     int64_t expire_at);
 static int64_t subscription_end_time(ngx_centrifugo_client_t *client,
     int64_t expire_at);
-static ngx_int_t subscription_identity(ngx_centrifugo_subscription_t *sub,
-    ngx_centrifugo_arena_t *arena, ngx_centrifugo_presence_t *presence);
 static void subscription_present(ngx_centrifugo_subscription_t *sub,
     ngx_uint_t flags);
 static void subscription_presented(uint64_t handle,
     ngx_centrifugo_engine_rc_e rc, ngx_centrifugo_engine_result_t *result);
-static void subscription_absent(ngx_centrifugo_hub_conf_t *hcf,
-    ngx_centrifugo_subscription_t *sub, const ngx_str_t *channel,
-    u_char *id);
-static u_char *subscription_copy(u_char *p, ngx_str_t *s);
 
 
 static uint32_t  subscription_serial;
 
 
-ngx_centrifugo_subscribing_t *
-ngx_centrifugo_subscribing_create(ngx_centrifugo_client_t *client,
-    const ngx_centrifugo_grant_t *grant)
-{
-    u_char                        *p;
-    ngx_centrifugo_subscribing_t  *op;
-
-    op = malloc(sizeof(ngx_centrifugo_subscribing_t) + grant->channel.len
-                + grant->info.len + grant->data.len);
-    if (op == NULL) {
-        return NULL;
-    }
-
-    ngx_memzero(op, sizeof(ngx_centrifugo_subscribing_t));
-
-    op->client = client->handle;
-    ngx_memcpy(op->id, client->id, sizeof(op->id));
-    op->hcf = client->hcf;
-    op->grant = *grant;
-
-    p = subscription_copy((u_char *) (op + 1), &op->grant.channel);
-    p = subscription_copy(p, &op->grant.info);
-    (void) subscription_copy(p, &op->grant.data);
-
-    return op;
-}
-
-
-static u_char *
-subscription_copy(u_char *p, ngx_str_t *s)
-{
-    u_char  *from;
-
-    from = s->data;
-    s->data = p;
-
-    return s->len ? ngx_cpymem(p, from, s->len) : p;
-}
-
-
-void
-ngx_centrifugo_subscribing_start(ngx_centrifugo_subscribing_t *op)
-{
-    ngx_centrifugo_client_t          *client;
-    ngx_centrifugo_completion_t       done;
-    ngx_centrifugo_subscribe_wish_t   wish;
-
-    client = ngx_centrifugo_client_pending(op->client);
-
-    if (client && op->grant.channel.len > NGX_CENTRIFUGO_NAME_MAX) {
-        subscribing_end(op, client, NULL, &ngx_centrifugo_error_request,
-                        "its name is longer than 1024 bytes");
-        return;
-    }
-
-    if (client && (op->grant.presence || op->grant.join_leave)
-        && !subscription_fits(client, &client->info, &op->grant.info))
-    {
-        subscribing_end(op, client, NULL, &ngx_centrifugo_error_request,
-                        "its user and info are larger than "
-                        "presence_info_max");
-        return;
-    }
-
-    done.handler = subscribing_joined;
-    done.handle = (uint64_t) (uintptr_t) op;
-
-    ngx_memzero(&wish, sizeof(ngx_centrifugo_subscribe_wish_t));
-    wish.channel = op->grant.channel;
-
-    ngx_centrifugo_engine(op->hcf)->subscribe(op->hcf, &wish, &done);
-}
-
-
-static ngx_uint_t
-subscription_fits(ngx_centrifugo_client_t *client, const ngx_str_t *info,
-    const ngx_str_t *chan_info)
+ngx_uint_t
+ngx_centrifugo_info_fits(ngx_centrifugo_client_t *client,
+    const ngx_str_t *info, const ngx_str_t *chan_info)
 {
     return client->user.len + info->len + chan_info->len
            <= client->hcf->presence_info_max;
@@ -134,7 +45,8 @@ ngx_centrifugo_subscription_fits(ngx_centrifugo_subscription_t *sub,
     const ngx_str_t *chan_info)
 {
     return !(sub->present || sub->announced)
-           || subscription_fits(sub->client, &sub->client->info, chan_info);
+           || ngx_centrifugo_info_fits(sub->client, &sub->client->info,
+                                       chan_info);
 }
 
 
@@ -153,8 +65,9 @@ ngx_centrifugo_presence_fits(ngx_centrifugo_client_t *client,
         sub = ngx_queue_data(q, ngx_centrifugo_subscription_t, in_client);
 
         if ((sub->present || sub->announced)
-            && !subscription_fits(client, info,
-                                  sub->extra ? &sub->extra->info : &none))
+            && !ngx_centrifugo_info_fits(client, info,
+                                         sub->extra ? &sub->extra->info
+                                                    : &none))
         {
             return 0;
         }
@@ -164,180 +77,71 @@ ngx_centrifugo_presence_fits(ngx_centrifugo_client_t *client,
 }
 
 
-static void
-subscribing_joined(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
-    ngx_centrifugo_engine_result_t *result)
-{
-    ngx_centrifugo_arena_t          arena;
-    ngx_centrifugo_client_t        *client;
-    ngx_centrifugo_presence_t       presence;
-    ngx_centrifugo_completion_t     done;
-    ngx_centrifugo_subscribing_t   *op;
-    ngx_centrifugo_subscription_t  *sub;
-
-    op = (ngx_centrifugo_subscribing_t *) (uintptr_t) handle;
-    client = ngx_centrifugo_client_pending(op->client);
-
-    if (client == NULL) {
-        subscribing_end(op, NULL, NULL, &ngx_centrifugo_error_internal,
-                        "it is gone");
-        return;
-    }
-
-    if (rc != NGX_CENTRIFUGO_ENGINE_OK) {
-        subscribing_end(op, client, NULL, &ngx_centrifugo_error_internal,
-                        rc == NGX_CENTRIFUGO_ENGINE_RETRY
-                        ? "the zone is full or no memory is left"
-                        : "the hub is not available");
-        return;
-    }
-
-    if (ngx_centrifugo_client_subscription(client, &op->grant.channel)) {
-
-        /* an order of the API and a command for one channel */
-
-        subscribing_end(op, client, NULL, &ngx_centrifugo_error_subscribed,
-                        "it is subscribed already");
-        return;
-    }
-
-    sub = subscription_create(client, &op->grant, result);
-
-    if (sub == NULL) {
-        subscribing_end(op, client, NULL, &ngx_centrifugo_error_internal,
-                        "no memory for a subscription");
-        return;
-    }
-
-    op->serial = sub->serial;
-
-    if (!op->grant.presence && !op->grant.join_leave) {
-        subscribing_end(op, client, sub, NULL, NULL);
-        return;
-    }
-
-    ngx_centrifugo_arena_init(&arena, SUBSCRIPTION_ARENA);
-
-    if (subscription_identity(sub, &arena, &presence) != NGX_OK) {
-        ngx_centrifugo_subscription_end(sub);
-        subscribing_end(op, client, NULL, &ngx_centrifugo_error_internal,
-                        "no memory for its presence");
-
-    } else if (op->grant.presence) {
-        presence.flags = op->grant.join_leave
-                         ? NGX_CENTRIFUGO_PRESENCE_ANNOUNCE : 0;
-
-        done.handler = subscribing_present;
-        done.handle = handle;
-
-        ngx_centrifugo_engine(op->hcf)->presence_add(op->hcf, &presence,
-                                                     &done);
-
-    } else {
-        sub->announced = 1;
-
-        ngx_centrifugo_engine(op->hcf)->announce(op->hcf, &presence.channel,
-                                                 NGX_CENTRIFUGO_ENTRY_JOIN,
-                                                 &presence.info);
-
-        subscribing_end(op, client, sub, NULL, NULL);
-    }
-
-    ngx_centrifugo_arena_free(&arena);
-}
-
-
-static void
-subscribing_present(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
-    ngx_centrifugo_engine_result_t *result)
-{
-    ngx_centrifugo_client_t        *client;
-    ngx_centrifugo_subscribing_t   *op;
-    ngx_centrifugo_subscription_t  *sub;
-
-    op = (ngx_centrifugo_subscribing_t *) (uintptr_t) handle;
-    client = ngx_centrifugo_client_pending(op->client);
-
-    sub = client ? ngx_centrifugo_client_subscription(client,
-                                                      &op->grant.channel)
-                 : NULL;
-
-    if (sub && sub->pending && sub->serial == op->serial
-        && rc == NGX_CENTRIFUGO_ENGINE_OK)
-    {
-        sub->present = 1;
-        sub->announced = op->grant.join_leave;
-        subscribing_end(op, client, sub, NULL, NULL);
-        return;
-    }
-
-    if (rc == NGX_CENTRIFUGO_ENGINE_OK) {
-
-        /* the subscription ended while its presence was on its way */
-
-        subscription_absent(op->hcf, sub, &op->grant.channel, op->id);
-
-        subscribing_end(op, client, NULL, &ngx_centrifugo_error_internal,
-                        "it was unsubscribed meanwhile");
-        return;
-    }
-
-    if (sub == NULL || sub->serial != op->serial) {
-        subscribing_end(op, client, NULL, &ngx_centrifugo_error_internal,
-                        "it is gone");
-        return;
-    }
-
-    ngx_centrifugo_subscription_end(sub);
-
-    ngx_centrifugo_client_close(client, &ngx_centrifugo_disconnect_internal,
-                                rc == NGX_CENTRIFUGO_ENGINE_RETRY
-                                ? "the zone is full, it can't be present"
-                                : "its presence can't be kept");
-
-    subscribing_end(op, NULL, NULL, &ngx_centrifugo_error_internal, NULL);
-}
-
-
-static void
-subscribing_end(ngx_centrifugo_subscribing_t *op,
-    ngx_centrifugo_client_t *client, ngx_centrifugo_subscription_t *sub,
-    const ngx_centrifugo_error_t *err, const char *why)
-{
-    op->done(op, client, sub, err, why);
-    free(op);
-}
-
-
-static ngx_centrifugo_subscription_t *
-subscription_create(ngx_centrifugo_client_t *client,
-    const ngx_centrifugo_grant_t *grant,
+ngx_centrifugo_subscription_t *
+ngx_centrifugo_subscription_create(ngx_centrifugo_client_t *client,
+    ngx_centrifugo_grant_t *grant,
     const ngx_centrifugo_engine_result_t *result)
 {
+    size_t                          size;
     ngx_centrifugo_subscription_t  *sub;
 
-    sub = malloc(sizeof(ngx_centrifugo_subscription_t));
+    size = sizeof(ngx_centrifugo_subscription_t)
+           + (grant->positioned ? sizeof(ngx_centrifugo_position_t) : 0);
+
+    sub = malloc(size);
     if (sub == NULL) {
         return NULL;
     }
 
-    ngx_memzero(sub, sizeof(ngx_centrifugo_subscription_t));
+    ngx_memzero(sub, size);
 
-    if ((grant->expire_at || grant->info.len)
+    if ((grant->expire_at || grant->info.len || grant->filter)
         && subscription_extra(sub, grant->expire_at, &grant->info) != NGX_OK)
     {
         free(sub);
         return NULL;
     }
 
+    sub->feed = grant->positioned || grant->delta || grant->compact;
+
+    if (sub->feed
+        && ngx_centrifugo_feed_take(result->channel, &result->position)
+           == NULL)
+    {
+        free(sub->extra);
+        free(sub);
+        return NULL;
+    }
+
+    if (sub->extra) {
+        sub->extra->filter = grant->filter;
+        grant->filter = NULL;
+    }
+
+    if (grant->positioned) {
+        sub->positioned = 1;
+        sub->position[0] = result->position;
+    }
+
     sub->client = client;
     sub->channel = result->channel;
     sub->pos = result->pos;
     sub->pending = 1;
+    sub->delta = grant->delta;
+    sub->compact = grant->compact;
     sub->server_side = grant->server_side;
     sub->token = grant->token;
     sub->push = grant->push;
     sub->serial = ++subscription_serial;
+
+    if (sub->positioned && sub->channel->feed->positioned == 0) {
+
+        /* others that have the feed follow no stream */
+
+        sub->channel->feed->position = result->position;
+    }
+
+    subscription_feed(sub, 1);
 
     ngx_queue_insert_tail(&result->channel->subscriptions, &sub->in_channel);
     ngx_queue_insert_tail(&client->subscriptions, &sub->in_client);
@@ -355,6 +159,27 @@ subscription_create(ngx_centrifugo_client_t *client,
 }
 
 
+/* What the channel's feed has to do is known by the subscriptions it has. */
+
+static void
+subscription_feed(ngx_centrifugo_subscription_t *sub, ngx_int_t n)
+{
+    ngx_centrifugo_feed_t  *feed;
+
+    feed = sub->channel->feed;
+
+    if (sub->positioned) {
+        feed->positioned += n;
+    }
+
+    if (sub->delta) {
+        feed->deltas += n;
+    }
+}
+
+
+/* Replaces what was there; a filter stays. */
+
 static ngx_int_t
 subscription_extra(ngx_centrifugo_subscription_t *sub, int64_t expire_at,
     const ngx_str_t *info)
@@ -367,8 +192,13 @@ subscription_extra(ngx_centrifugo_subscription_t *sub, int64_t expire_at,
     }
 
     extra->expire_at = expire_at;
-    extra->info = *info;
-    (void) subscription_copy((u_char *) (extra + 1), &extra->info);
+    extra->filter = sub->extra ? sub->extra->filter : NULL;
+    extra->info.len = info->len;
+    extra->info.data = (u_char *) (extra + 1);
+
+    if (info->len) {
+        ngx_memcpy(extra->info.data, info->data, info->len);
+    }
 
     free(sub->extra);
     sub->extra = extra;
@@ -377,12 +207,28 @@ subscription_extra(ngx_centrifugo_subscription_t *sub, int64_t expire_at,
 }
 
 
-/*
- * What presence, joins and leaves say of the client.
- */
+void
+ngx_centrifugo_subscription_answered(ngx_centrifugo_subscription_t *sub)
+{
+    ngx_centrifugo_client_t  *client;
 
-static ngx_int_t
-subscription_identity(ngx_centrifugo_subscription_t *sub,
+    client = sub->client;
+    sub->pending = 0;
+
+    if (sub->held == NULL) {
+        return;
+    }
+
+    ngx_centrifugo_client_flush(client);
+
+    if (client->state != NGX_CENTRIFUGO_CLIENT_CLOSED) {
+        ngx_centrifugo_delivery_answered(sub);
+    }
+}
+
+
+ngx_int_t
+ngx_centrifugo_subscription_identity(ngx_centrifugo_subscription_t *sub,
     ngx_centrifugo_arena_t *arena, ngx_centrifugo_presence_t *presence)
 {
     u_char                         uuid[NGX_CENTRIFUGO_ID_LEN];
@@ -469,8 +315,9 @@ ngx_centrifugo_subscription_end(ngx_centrifugo_subscription_t *sub)
     if (sub->present || sub->announced) {
         ngx_centrifugo_arena_init(&arena, SUBSCRIPTION_ARENA);
 
-        if (subscription_identity(sub, &arena, &presence) != NGX_OK) {
-
+        if (ngx_centrifugo_subscription_identity(sub, &arena, &presence)
+            != NGX_OK)
+        {
             /* the entry goes; only a leave without it would need this */
 
             ngx_str_null(&presence.info);
@@ -489,7 +336,18 @@ ngx_centrifugo_subscription_end(ngx_centrifugo_subscription_t *sub)
         ngx_centrifugo_arena_free(&arena);
     }
 
-    free(sub->extra);
+    ngx_centrifugo_delivery_drop(sub);
+
+    if (sub->feed) {
+        subscription_feed(sub, -1);
+        ngx_centrifugo_feed_give(channel);
+    }
+
+    if (sub->extra) {
+        free(sub->extra->filter);
+        free(sub->extra);
+    }
+
     free(sub);
 
     if (--channel->count == 0) {
@@ -566,6 +424,8 @@ subscription_present(ngx_centrifugo_subscription_t *sub, ngx_uint_t flags)
     ngx_memzero(&grant, sizeof(ngx_centrifugo_grant_t));
     grant.channel = sub->channel->name.str;
 
+    /* it is not on its way to a channel, only looks for the client later */
+
     op = ngx_centrifugo_subscribing_create(sub->client, &grant);
 
     if (op == NULL) {
@@ -577,7 +437,8 @@ subscription_present(ngx_centrifugo_subscription_t *sub, ngx_uint_t flags)
 
     ngx_centrifugo_arena_init(&arena, SUBSCRIPTION_ARENA);
 
-    if (subscription_identity(sub, &arena, &presence) == NGX_OK) {
+    if (ngx_centrifugo_subscription_identity(sub, &arena, &presence) == NGX_OK)
+    {
         presence.flags |= flags;
 
         done.handler = subscription_presented;
@@ -586,7 +447,7 @@ subscription_present(ngx_centrifugo_subscription_t *sub, ngx_uint_t flags)
         ngx_centrifugo_engine(op->hcf)->presence_add(op->hcf, &presence,
                                                      &done);
     } else {
-        free(op);
+        ngx_centrifugo_subscribing_free(op);
     }
 
     ngx_centrifugo_arena_free(&arena);
@@ -605,24 +466,19 @@ subscription_presented(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
     if (rc == NGX_CENTRIFUGO_ENGINE_OK) {
         client = ngx_centrifugo_client_pending(op->client);
 
-        subscription_absent(op->hcf,
+        ngx_centrifugo_subscription_absent(op->hcf,
                             client ? ngx_centrifugo_client_subscription(client,
                                                           &op->grant.channel)
                                    : NULL,
                             &op->grant.channel, op->id);
     }
 
-    free(op);
+    ngx_centrifugo_subscribing_free(op);
 }
 
 
-/*
- * The presence of a client came late: takes it back if the subscription has
- * ended meanwhile, and no other is there that has one or may get one.
- */
-
-static void
-subscription_absent(ngx_centrifugo_hub_conf_t *hcf,
+void
+ngx_centrifugo_subscription_absent(ngx_centrifugo_hub_conf_t *hcf,
     ngx_centrifugo_subscription_t *sub, const ngx_str_t *channel, u_char *id)
 {
     ngx_centrifugo_presence_t  presence;

@@ -59,7 +59,7 @@ static worker_t  worker;
 static const ngx_centrifugo_restore_t  worker_restore = {
     ngx_centrifugo_presence_restore,
     ngx_centrifugo_user_resync,
-    NULL
+    ngx_centrifugo_channel_insufficient
 };
 
 

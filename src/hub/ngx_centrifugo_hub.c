@@ -184,24 +184,28 @@ hub_enter_channel(ngx_centrifugo_hub_t *hub, ngx_uint_t n, uint64_t hash,
     generation = shard->generation;
 
     rec = ngx_centrifugo_shard_find(hub, n, hash, channel);
+    rc = ngx_centrifugo_stream_current(hub, n, rec, &stream);
 
-    if (rec != NULL && rec->stream) {
-        rc = ngx_centrifugo_stream_expired(hub, n, rec);
+    if (rc == NGX_DECLINED) {
+        rec = NULL;
 
-        if (rc == NGX_OK) {
-
-            /* the channel went with it */
-
-            rec = NULL;
-
-        } else if (rc != NGX_DECLINED) {
-            return NGX_AGAIN;
-        }
+    } else if (rc != NGX_OK) {
+        return NGX_AGAIN;
     }
 
     if (rec == NULL) {
         rec = ngx_centrifugo_shard_create(hub, n, hash, channel,
                                           join->meta_ttl == 0);
+    }
+
+    if (rec != NULL && join->meta_ttl && stream == NULL
+        && shard->generation == generation)
+    {
+        stream = ngx_centrifugo_stream_make(hub, n, rec, join->meta_ttl);
+
+        if (stream == NULL) {
+            rec = NULL;
+        }
     }
 
     if (shard->generation != generation) {
@@ -213,13 +217,6 @@ hub_enter_channel(ngx_centrifugo_hub_t *hub, ngx_uint_t n, uint64_t hash,
     }
 
     if (join->meta_ttl) {
-        stream = ngx_centrifugo_stream_make(hub, n, rec, join->meta_ttl);
-
-        if (stream == NULL) {
-            return (shard->generation == generation) ? NGX_DECLINED
-                                                     : NGX_AGAIN;
-        }
-
         join->position.offset = stream->state.top;
         join->position.epoch = stream->epoch;
 

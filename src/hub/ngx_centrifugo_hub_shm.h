@@ -185,7 +185,8 @@ typedef struct {
  * item.next begins.
  */
 typedef struct {
-    ngx_centrifugo_item_t     item;         /* len: of bytes here; hash: flags */
+    ngx_centrifugo_item_t     item;         /* hash: flags; len: of bytes
+                                               here */
     ngx_centrifugo_ref_t      newer;
     ngx_centrifugo_ref_t      older;
     ngx_centrifugo_ref_t      stream;
@@ -218,6 +219,7 @@ typedef struct {
     u_char                    data[];
 } ngx_centrifugo_chain_t;
 
+#define NGX_CENTRIFUGO_ITEM_MIN      48
 #define NGX_CENTRIFUGO_ITEM_MAX      2032
 #define NGX_CENTRIFUGO_ENTRANT_INFO  /* bytes of info in the record */        \
     (NGX_CENTRIFUGO_ITEM_MAX - sizeof(ngx_centrifugo_entrant_t))
@@ -459,8 +461,28 @@ hub_size(member, sizeof(ngx_centrifugo_member_t) % 64 == 0);
  * The item of a reference, or NULL when it lies outside the pages; `room` is
  * what of its page is left from there on.
  */
-void *ngx_centrifugo_page_item(ngx_centrifugo_hub_shm_t *shm,
-    ngx_centrifugo_ref_t ref, size_t *room);
+static ngx_inline void *
+ngx_centrifugo_page_item(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_ref_t ref, size_t *room)
+{
+    uint64_t  at;
+
+    at = (uint64_t) ref * 16 - shm->pages_at;
+
+    if (at >= (uint64_t) shm->pages * NGX_CENTRIFUGO_PAGE) {
+        return NULL;
+    }
+
+    *room = NGX_CENTRIFUGO_PAGE - at % NGX_CENTRIFUGO_PAGE;
+
+    if (*room > NGX_CENTRIFUGO_PAGE - sizeof(ngx_centrifugo_page_t)
+        || *room < NGX_CENTRIFUGO_ITEM_MIN)
+    {
+        return NULL;
+    }
+
+    return hub_at(shm, shm->pages_at + at);
+}
 
 /*
  * 1 when an item of a page of this shard begins there: for a reference that
@@ -474,7 +496,11 @@ ngx_uint_t ngx_centrifugo_page_holds(ngx_centrifugo_hub_shm_t *shm,
  * NGX_CENTRIFUGO_SIZES for each; NGX_CENTRIFUGO_SIZES: too large.
  */
 ngx_uint_t ngx_centrifugo_page_class(size_t size);
-size_t ngx_centrifugo_page_class_size(ngx_uint_t class);
+
+extern const uint16_t  ngx_centrifugo_page_sizes[NGX_CENTRIFUGO_SIZES];
+
+#define ngx_centrifugo_page_class_size(class)                                \
+    ((size_t) ngx_centrifugo_page_sizes[(class) % NGX_CENTRIFUGO_SIZES])
 
 /*
  * Within the shard's lock.  take: a free item, named in the intent, whose
@@ -492,6 +518,10 @@ ngx_int_t ngx_centrifugo_page_put(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t shard, ngx_centrifugo_ref_t ref, ngx_uint_t class);
 ngx_int_t ngx_centrifugo_page_trim(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t shard, ngx_centrifugo_ref_t ref);
+
+/* The item was filled anew, as if it had been taken. */
+void ngx_centrifugo_page_touch(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_ref_t ref);
 
 /*
  * For who looks for a page to be emptied.  owner: its shard, or
@@ -566,19 +596,80 @@ ngx_uint_t ngx_centrifugo_shard_idle(ngx_centrifugo_hub_shm_t *shm,
  * The item of a reference when it is of that type and all of it is there, else
  * NULL.
  */
-void *ngx_centrifugo_shard_item(ngx_centrifugo_hub_shm_t *shm,
-    ngx_centrifugo_ref_t ref, ngx_uint_t type);
+static ngx_inline void *
+ngx_centrifugo_shard_item(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_ref_t ref, ngx_uint_t type)
+{
+    size_t                  room, size;
+    ngx_centrifugo_item_t  *item;
+
+    item = ngx_centrifugo_page_item(shm, ref, &room);
+
+    if (item == NULL || item->type != type
+        || item->class >= NGX_CENTRIFUGO_CLASSES)
+    {
+        return NULL;
+    }
+
+    size = item->len;
+
+    switch (type) {
+
+    case NGX_CENTRIFUGO_ITEM_CHANNEL:
+        size += offsetof(ngx_centrifugo_record_t, mask)
+                + shm->mask_words * sizeof(uint64_t);
+        break;
+
+    case NGX_CENTRIFUGO_ITEM_PRESENCE:
+
+        if (size > NGX_CENTRIFUGO_PRESENCE_MAX) {
+            return NULL;
+        }
+
+        /* the rest is in the chain */
+
+        size = ngx_min(size + sizeof(ngx_centrifugo_entrant_t),
+                       NGX_CENTRIFUGO_ITEM_MAX);
+        break;
+
+    case NGX_CENTRIFUGO_ITEM_TALLY:
+        size += sizeof(ngx_centrifugo_tally_t);
+        break;
+
+    case NGX_CENTRIFUGO_ITEM_RESULT:
+        size = sizeof(ngx_centrifugo_result_t);
+        break;
+
+    case NGX_CENTRIFUGO_ITEM_STREAM:
+        size = sizeof(ngx_centrifugo_stream_t);
+        break;
+
+    case NGX_CENTRIFUGO_ITEM_PUBLICATION:
+        size += offsetof(ngx_centrifugo_kept_t, bytes);
+        break;
+
+    default:
+        size += sizeof(ngx_centrifugo_chain_t);
+    }
+
+    return (size <= ngx_centrifugo_page_class_size(item->class)
+            && ngx_centrifugo_page_class_size(item->class) <= room)
+           ? item : NULL;
+}
 
 /*
- * For the types' own files, within the shard's lock.  take: a new item of that
- * type, the intent's state is NODE from then on, *item is filled by the caller;
- * NGX_DECLINED: no page is left; NGX_ERROR: the shard was damaged and is
- * wiped.  link: puts it into its bucket; unlink: takes a record out and frees
- * it; before either the new counts are set in the intent.  detach: only takes
- * the intent's item out of its bucket, may be done again; counts: stores those
- * of the intent; settle: frees what the intent says is nobody's, when its
- * state is NONE.
+ * For the types' own files, within the shard's lock.  class: where an item of
+ * that type and not more than NGX_CENTRIFUGO_ITEM_MAX bytes belongs now.  take:
+ * a new item of that type, the intent's state is NODE from then on, *item is
+ * filled by the caller; NGX_DECLINED: no page is left; NGX_ERROR: the shard was
+ * damaged and is wiped.  link: puts it into its bucket; unlink: takes a record
+ * out and frees it; before either the new counts are set in the intent.
+ * detach: only takes the intent's item out of its bucket, may be done again;
+ * counts: stores those of the intent; settle: frees what the intent says is
+ * nobody's, when its state is NONE.
  */
+ngx_uint_t ngx_centrifugo_shard_class(ngx_centrifugo_hub_t *hub, size_t size,
+    ngx_uint_t type);
 ngx_int_t ngx_centrifugo_shard_take(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     size_t size, ngx_uint_t type, ngx_centrifugo_item_t **item);
 void ngx_centrifugo_shard_link(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
@@ -591,6 +682,9 @@ void ngx_centrifugo_shard_counts(ngx_centrifugo_shard_t *shard);
 ngx_int_t ngx_centrifugo_shard_settle(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t n);
 
+#define hub_unsettled(shm, n)   /* whether there is anything to free */      \
+    (hub_shard(shm, n)->intent.chain || hub_shard(shm, n)->intent.drop)
+
 
 /*
  * chain.c: bytes that one item can't hold.  Within the shard's lock; what is
@@ -601,9 +695,9 @@ ngx_int_t ngx_centrifugo_shard_settle(ngx_centrifugo_hub_shm_t *shm,
  * build: stores the bytes of the parts behind the first `skip` in items of that
  * type, CHAIN or MORE; NGX_DECLINED: no page is left; NGX_ERROR: the shard was
  * damaged and is wiped.  push: hangs the item just taken and filled before what
- * hangs there; what is MORE of a publication gets its reference.  gather: copies
- * `len` bytes of the parts from `skip` on.  copy: reads `len` bytes of a
- * chain, NGX_ERROR: it is damaged.
+ * hangs there; what is MORE of a publication gets its reference.  gather:
+ * copies `len` bytes of the parts from `skip` on.  copy: reads `len` bytes of
+ * a chain, NGX_ERROR: it is damaged.
  */
 ngx_int_t ngx_centrifugo_chain_build(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     const ngx_str_t *parts, ngx_uint_t nparts, size_t skip, ngx_uint_t type);
@@ -649,24 +743,32 @@ void ngx_centrifugo_tally_remove(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
 
 /*
  * stream.c, within the shard's lock.  find: the stream of a channel, or NULL;
- * NULL and a generation that has changed: it was damaged.  make: the same, made
- * when there is none; NULL: no page is left.  gone: whether nothing behind the
- * floor is there or what is has expired.  over: whether its offset and epoch
- * have expired, too, and nobody is interested: for readers it is not there.
- * bytes: what a publication takes.  trim: frees publications that are gone or
- * are more than `size`, at most `max`; NGX_AGAIN: more are; NGX_ERROR: damaged
- * and wiped.  clear: all are gone from now on; what is freed of them is the
- * caller's trim.  remove: takes out a stream without publications, and its
- * channel when nothing else keeps it.  unused: the same, for one that never had
- * any and in which nobody is interested, NGX_DECLINED: it stays.  expired: the
- * same, for one that is over, with its publications; NGX_AGAIN: more are to be
- * freed.  streamed, appended, trimmed, removed: end what is committed, may be
- * done again.
+ * NULL and a generation that has changed: it was damaged.  current: the same
+ * for who writes to it, `rec` may be NULL; one that is over is taken out:
+ * NGX_DECLINED: with the channel; NGX_AGAIN: some of it, call it again in
+ * another section; NGX_ERROR: the shard was damaged and is wiped.  make: a new
+ * one for a channel that has none; NULL: no page is left.
+ * gone: whether nothing behind the floor is there or what is has expired.
+ * over: whether its offset and epoch have expired, too, and nobody is
+ * interested: for readers it is not there.  bytes: what a publication takes.
+ * trim: frees publications that are gone or are more than `size`, at most
+ * `max`; NGX_AGAIN: more are; NGX_ERROR: damaged and wiped.  reuse: the oldest
+ * one, which goes for a new one, NULL: it stays or is not of that class alone;
+ * it hangs on the intent's chain.  clear: all are gone from now on; what is
+ * freed of them is the caller's trim.  remove: takes out a stream without
+ * publications, and its channel when nothing else keeps it.  unused: the same,
+ * for one that never had any and in which nobody is interested, NGX_DECLINED:
+ * it stays.  append: ends what is committed, with the items that the intent
+ * names or NULL.  streamed, appended, trimmed, removed: the same for a repair,
+ * may be done again.
  */
 #define NGX_CENTRIFUGO_STREAM_TRIM  256     /* publications in one section */
 
 ngx_centrifugo_stream_t *ngx_centrifugo_stream_find(ngx_centrifugo_hub_t *hub,
     ngx_uint_t n, ngx_centrifugo_record_t *rec);
+ngx_int_t ngx_centrifugo_stream_current(ngx_centrifugo_hub_t *hub,
+    ngx_uint_t n, ngx_centrifugo_record_t *rec,
+    ngx_centrifugo_stream_t **stream);
 ngx_centrifugo_stream_t *ngx_centrifugo_stream_make(ngx_centrifugo_hub_t *hub,
     ngx_uint_t n, ngx_centrifugo_record_t *rec, ngx_msec_t meta_ttl);
 ngx_uint_t ngx_centrifugo_stream_gone(ngx_centrifugo_stream_t *stream,
@@ -678,13 +780,17 @@ ngx_int_t ngx_centrifugo_stream_bytes(ngx_centrifugo_hub_shm_t *shm,
     ngx_centrifugo_kept_t *kept, size_t *bytes);
 ngx_int_t ngx_centrifugo_stream_trim(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     ngx_centrifugo_stream_t *stream, ngx_uint_t size, ngx_uint_t max);
+ngx_int_t ngx_centrifugo_stream_reuse(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    ngx_centrifugo_stream_t *stream, ngx_uint_t size, ngx_uint_t class,
+    ngx_centrifugo_kept_t **kept);
 void ngx_centrifugo_stream_clear(ngx_centrifugo_stream_t *stream);
 ngx_int_t ngx_centrifugo_stream_remove(ngx_centrifugo_hub_t *hub,
     ngx_uint_t n, ngx_centrifugo_stream_t *stream);
 ngx_int_t ngx_centrifugo_stream_unused(ngx_centrifugo_hub_t *hub,
     ngx_uint_t n, ngx_centrifugo_record_t *rec);
-ngx_int_t ngx_centrifugo_stream_expired(ngx_centrifugo_hub_t *hub,
-    ngx_uint_t n, ngx_centrifugo_record_t *rec);
+ngx_int_t ngx_centrifugo_stream_append(ngx_centrifugo_hub_shm_t *shm,
+    ngx_uint_t n, ngx_centrifugo_stream_t *stream,
+    ngx_centrifugo_kept_t *older, ngx_centrifugo_result_t *result);
 ngx_int_t ngx_centrifugo_stream_streamed(ngx_centrifugo_hub_shm_t *shm,
     ngx_uint_t n);
 ngx_int_t ngx_centrifugo_stream_appended(ngx_centrifugo_hub_shm_t *shm,

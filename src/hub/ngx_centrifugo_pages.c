@@ -29,7 +29,7 @@
 #define page_room(class)                                                     \
     ((NGX_CENTRIFUGO_PAGE - sizeof(ngx_centrifugo_page_t))                   \
      / page_size(class))
-#define page_size(class)  page_sizes[(class) % NGX_CENTRIFUGO_SIZES]
+#define page_size(class)  ngx_centrifugo_page_class_size(class)
 #define page_left(shm)      /* in the store */                               \
     ((shm)->pages - (shm)->pages_used)
 
@@ -55,36 +55,18 @@ static ngx_int_t page_lock(ngx_centrifugo_hub_shm_t *shm);
  * more sizes would save less than the pages cost that each has in each shard.
  */
 
-static const uint16_t  page_sizes[NGX_CENTRIFUGO_SIZES] = {
-    48, 64, 80, 96, 112, 128, 144, 176, 208, 256, 336, 448, 672, 1008, 1344,
-    2032
+const uint16_t  ngx_centrifugo_page_sizes[NGX_CENTRIFUGO_SIZES] = {
+    NGX_CENTRIFUGO_ITEM_MIN, 64, 80, 96, 112, 128, 144, 176, 208, 256, 336,
+    448, 672, 1008, 1344, NGX_CENTRIFUGO_ITEM_MAX
 };
 
+/* of units of 16, the classes of these sizes */
 
-void *
-ngx_centrifugo_page_item(ngx_centrifugo_hub_shm_t *shm,
-    ngx_centrifugo_ref_t ref, size_t *room)
-{
-    uint64_t  at;
-
-    at = (uint64_t) ref * PAGE_UNIT;
-
-    if (at < shm->pages_at
-        || at >= shm->pages_at + (uint64_t) shm->pages * NGX_CENTRIFUGO_PAGE)
-    {
-        return NULL;
-    }
-
-    *room = NGX_CENTRIFUGO_PAGE - at % NGX_CENTRIFUGO_PAGE;
-
-    if (*room > NGX_CENTRIFUGO_PAGE - sizeof(ngx_centrifugo_page_t)
-        || *room < page_sizes[0])
-    {
-        return NULL;
-    }
-
-    return hub_at(shm, at);
-}
+static const u_char  page_classes[NGX_CENTRIFUGO_ITEM_MAX / PAGE_UNIT + 1] = {
+    0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 7, 8, 8, 9, 9, 9,
+    [17 ... 21] = 10, [22 ... 28] = 11, [29 ... 42] = 12, [43 ... 63] = 13,
+    [64 ... 84] = 14, [85 ... 127] = 15
+};
 
 
 ngx_uint_t
@@ -113,22 +95,17 @@ ngx_centrifugo_page_holds(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
 ngx_uint_t
 ngx_centrifugo_page_class(size_t size)
 {
-    ngx_uint_t  class;
-
-    for (class = 0; class < NGX_CENTRIFUGO_SIZES; class++) {
-        if (page_sizes[class] >= size) {
-            break;
-        }
-    }
-
-    return class;
+    return (size <= NGX_CENTRIFUGO_ITEM_MAX)
+           ? page_classes[(size + PAGE_UNIT - 1) / PAGE_UNIT]
+           : NGX_CENTRIFUGO_SIZES;
 }
 
 
-size_t
-ngx_centrifugo_page_class_size(ngx_uint_t class)
+void
+ngx_centrifugo_page_touch(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_ref_t ref)
 {
-    return page_size(class);
+    page_written(page_at(shm, page_of(shm, ref)), ngx_current_msec);
 }
 
 

@@ -9,6 +9,10 @@
 
 #define PUBLISH_TRIM  16                /* old ones that go with a new one */
 
+#define PUBLISH_SMALL 256               /* bytes that are never in two items */
+#define PUBLISH_SPLIT 64                /* bytes that a second item must save */
+
+#define KEPT_SIZE  offsetof(ngx_centrifugo_kept_t, bytes)
 #define CHAIN_MAX       /* bytes in one item behind the first */             \
     (NGX_CENTRIFUGO_ITEM_MAX - sizeof(ngx_centrifugo_chain_t))
 
@@ -30,6 +34,10 @@ static ngx_int_t publish_build(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
 static ngx_int_t publish_item(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     const ngx_centrifugo_hub_publication_t *pub,
     ngx_centrifugo_stream_t *stream, ngx_centrifugo_kept_t **kept);
+static void publish_fill(ngx_centrifugo_hub_shm_t *shm,
+    const ngx_centrifugo_hub_publication_t *pub,
+    ngx_centrifugo_stream_t *stream, ngx_centrifugo_kept_t *kept,
+    size_t first);
 static ngx_int_t publish_own(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     ngx_centrifugo_stream_t *stream, ngx_uint_t size);
 static ngx_int_t publish_append(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
@@ -41,15 +49,6 @@ static ngx_int_t publish_state(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
     ngx_centrifugo_stream_t *stream, ngx_centrifugo_kept_t *kept);
 static size_t publish_room(const ngx_centrifugo_hub_publication_t *pub);
 static size_t publish_first(size_t len);
-static void publish_sizes(void);
-
-
-/* the class of the first item, by units of what does not fill a chain's item */
-
-#define FIRST_UNIT  16
-#define FIRST_SIZES (CHAIN_MAX / FIRST_UNIT + 2)
-
-static u_char  first_class[FIRST_SIZES];
 
 
 ngx_int_t
@@ -106,7 +105,9 @@ ngx_centrifugo_hub_publish(ngx_centrifugo_hub_t *hub,
         hub->keeping = 1;
         rc = publish_keep(hub, n, hash, pub, position);
 
-        if (ngx_centrifugo_shard_settle(shm, n) != NGX_OK) {
+        if (hub_unsettled(shm, n)
+            && ngx_centrifugo_shard_settle(shm, n) != NGX_OK)
+        {
             ngx_centrifugo_shard_wipe(hub, n);
         }
 
@@ -220,22 +221,21 @@ publish_stream(ngx_centrifugo_hub_t *hub, ngx_uint_t n, uint64_t hash,
     ngx_int_t                rc;
     ngx_centrifugo_shard_t  *shard;
 
+    rc = ngx_centrifugo_stream_current(hub, n, *rec, stream);
+
+    if (rc == NGX_DECLINED) {
+        *rec = NULL;
+
+    } else if (rc != NGX_OK) {
+        return NGX_AGAIN;
+    }
+
+    if (*stream != NULL) {
+        return NGX_OK;
+    }
+
     shard = hub_shard(hub->shm, n);
     generation = shard->generation;
-
-    if (*rec != NULL) {
-        rc = ngx_centrifugo_stream_expired(hub, n, *rec);
-
-        if (rc == NGX_OK) {
-
-            /* the channel went with it */
-
-            *rec = NULL;
-
-        } else if (rc != NGX_DECLINED) {
-            return NGX_AGAIN;
-        }
-    }
 
     if (*rec == NULL) {
         *rec = ngx_centrifugo_shard_create(hub, n, hash, &pub->channel, 0);
@@ -320,6 +320,12 @@ publish_build(ngx_centrifugo_hub_t *hub, ngx_uint_t n, uint64_t hash,
 }
 
 
+/*
+ * With one item it takes the place of the oldest of a full list, if that is
+ * alike: this one goes first then, and a publication that fails leaves the list
+ * shorter.
+ */
+
 static ngx_int_t
 publish_item(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     const ngx_centrifugo_hub_publication_t *pub,
@@ -333,6 +339,7 @@ publish_item(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     ngx_centrifugo_hub_shm_t  *shm;
 
     shm = hub->shm;
+    k = NULL;
 
     parts[0] = pub->info;
     parts[1] = pub->tags;
@@ -345,37 +352,83 @@ publish_item(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
         rc = ngx_centrifugo_chain_build(hub, n, parts, 3, first,
                                         NGX_CENTRIFUGO_ITEM_MORE);
 
-        if (rc != NGX_OK) {
-            return rc;
-        }
+    } else {
+        rc = ngx_centrifugo_stream_reuse(hub, n, stream, pub->size,
+                                         ngx_centrifugo_shard_class(hub,
+                                             KEPT_SIZE + first,
+                                             NGX_CENTRIFUGO_ITEM_PUBLICATION),
+                                         &k);
     }
 
-    rc = ngx_centrifugo_shard_take(hub, n,
-                              offsetof(ngx_centrifugo_kept_t, bytes) + first,
-                              NGX_CENTRIFUGO_ITEM_PUBLICATION, &item);
     if (rc != NGX_OK) {
         return rc;
     }
 
-    k = (ngx_centrifugo_kept_t *) item;
+    if (k != NULL) {
+        publish_fill(shm, pub, stream, k, first);
 
-    item->len = (uint16_t) first;
-    item->hash = (uint32_t) pub->flags;
-    k->newer = 0;
-    k->older = stream->state.newest;
-    k->stream = hub_ref(shm, stream);
-    k->offset = stream->state.top + 1;
-    k->info_len = (uint32_t) pub->info.len;
-    k->tags_len = (uint32_t) pub->tags.len;
-    k->data_len = (uint32_t) pub->data.len;
-    ngx_centrifugo_chain_gather(k->bytes, parts, 3, 0, first);
+    } else {
+        rc = ngx_centrifugo_shard_take(hub, n, KEPT_SIZE + first,
+                                       NGX_CENTRIFUGO_ITEM_PUBLICATION,
+                                       &item);
+        if (rc != NGX_OK) {
+            return rc;
+        }
 
-    ngx_centrifugo_chain_push(shm, n, item);
+        k = (ngx_centrifugo_kept_t *) item;
+        publish_fill(shm, pub, stream, k, first);
+
+        ngx_centrifugo_chain_push(shm, n, item);
+    }
 
     hub_shard(shm, n)->intent.stream = k->stream;
     *kept = k;
 
     return NGX_OK;
+}
+
+
+static void
+publish_fill(ngx_centrifugo_hub_shm_t *shm,
+    const ngx_centrifugo_hub_publication_t *pub,
+    ngx_centrifugo_stream_t *stream, ngx_centrifugo_kept_t *kept, size_t first)
+{
+    u_char     *p;
+    ngx_str_t   parts[3];
+
+    kept->item.len = (uint16_t) first;
+    kept->item.hash = (uint32_t) pub->flags;
+    kept->newer = 0;
+    kept->older = stream->state.newest;
+    kept->stream = hub_ref(shm, stream);
+    kept->offset = stream->state.top + 1;
+    kept->info_len = (uint32_t) pub->info.len;
+    kept->tags_len = (uint32_t) pub->tags.len;
+    kept->data_len = (uint32_t) pub->data.len;
+
+    if (pub->info.len + pub->tags.len + pub->data.len == first) {
+        p = kept->bytes;
+
+        if (pub->info.len) {
+            p = ngx_cpymem(p, pub->info.data, pub->info.len);
+        }
+
+        if (pub->tags.len) {
+            p = ngx_cpymem(p, pub->tags.data, pub->tags.len);
+        }
+
+        if (pub->data.len) {
+            ngx_memcpy(p, pub->data.data, pub->data.len);
+        }
+
+        return;
+    }
+
+    parts[0] = pub->info;
+    parts[1] = pub->tags;
+    parts[2] = pub->data;
+
+    ngx_centrifugo_chain_gather(kept->bytes, parts, 3, 0, first);
 }
 
 
@@ -411,18 +464,26 @@ publish_append(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     ngx_centrifugo_position_t *position)
 {
     ngx_int_t                  rc;
+    ngx_centrifugo_kept_t     *older;
     ngx_centrifugo_intent_t   *intent;
     ngx_centrifugo_result_t   *result;
     ngx_centrifugo_hub_shm_t  *shm;
 
     shm = hub->shm;
     intent = &hub_shard(shm, n)->intent;
-
-    intent->counts = hub_shard(shm, n)->counts;
+    older = NULL;
+    result = NULL;
 
     if (stream != NULL) {
 
-        if (publish_state(shm, n, pub, stream, kept) != NGX_OK) {
+        if (kept->older) {
+            older = ngx_centrifugo_shard_item(shm, kept->older,
+                                             NGX_CENTRIFUGO_ITEM_PUBLICATION);
+        }
+
+        if ((kept->older && older == NULL)
+            || publish_state(shm, n, pub, stream, kept) != NGX_OK)
+        {
             ngx_centrifugo_shard_wipe(hub, n);
             return NGX_AGAIN;
         }
@@ -436,10 +497,11 @@ publish_append(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     }
 
     if (intent->result) {
-        result = hub_at(shm, (uint64_t) intent->result * 16);
+        result = ngx_centrifugo_shard_item(shm, intent->result,
+                                           NGX_CENTRIFUGO_ITEM_RESULT);
         result->position = *position;
-        intent->counts.records++;
-        intent->counts.results++;
+        intent->counts.records = hub_shard(shm, n)->counts.records + 1;
+        intent->counts.results = hub_shard(shm, n)->counts.results + 1;
     }
 
     intent->logged = 0;
@@ -458,7 +520,8 @@ publish_append(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     intent_store(&intent->logged, 1);
     NGX_CENTRIFUGO_POINT(APPEND_LOGGED);
 
-    if (ngx_centrifugo_stream_appended(shm, n) != NGX_OK) {
+    if (ngx_centrifugo_stream_append(shm, n, stream, older, result) != NGX_OK)
+    {
         ngx_centrifugo_shard_wipe(hub, n);
         return NGX_ERROR;
     }
@@ -467,9 +530,13 @@ publish_append(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
         return rc;
     }
 
+    if (stream->state.top - stream->state.count >= stream->state.floor) {
+        return NGX_OK;
+    }
+
     /* the rest is for those that come after it */
 
-    (void) ngx_centrifugo_stream_trim(hub, n, stream, (ngx_uint_t) -1,
+    (void) ngx_centrifugo_stream_trim(hub, n, stream, NGX_CENTRIFUGO_ALL,
                                       PUBLISH_TRIM);
 
     return NGX_OK;
@@ -485,10 +552,12 @@ publish_state(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
 {
     size_t                          bytes;
     uint64_t                        now;
+    ngx_centrifugo_shard_t         *shard;
     ngx_centrifugo_intent_t        *intent;
     ngx_centrifugo_stream_state_t  *state;
 
-    intent = &hub_shard(shm, n)->intent;
+    shard = hub_shard(shm, n);
+    intent = &shard->intent;
     state = &intent->stream_state;
     now = ngx_current_msec;
 
@@ -522,8 +591,8 @@ publish_state(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
         state->oldest = state->newest;
     }
 
-    intent->counts.publications++;
-    intent->counts.history += bytes;
+    intent->counts.publications = shard->counts.publications + 1;
+    intent->counts.history = shard->counts.history + bytes;
 
     return NGX_OK;
 }
@@ -548,64 +617,34 @@ publish_room(const ngx_centrifugo_hub_publication_t *pub)
 
 
 /*
- * The bytes that go into the first item, so that what lies beside them in
- * items and pages is little; the last item of the chain has what fills no item.
+ * The bytes that go into the first item: all that fills no other, or so many
+ * that two items are much smaller than one.
  */
 
 static size_t
 publish_first(size_t len)
 {
-    size_t  rest;
+    size_t      rest, room, size;
+    ngx_uint_t  class;
 
-    if (first_class[1] == 0) {
-        publish_sizes();
+    if (len <= PUBLISH_SMALL) {
+        return len;
     }
 
-    rest = len ? (len - 1) % CHAIN_MAX + 1 : 0;
+    rest = (len - 1) % CHAIN_MAX + 1;
 
-    return ngx_min(rest, ngx_centrifugo_page_class_size(
-                             first_class[(rest + FIRST_UNIT - 1) / FIRST_UNIT])
-                         - offsetof(ngx_centrifugo_kept_t, bytes));
-}
-
-
-#define size_cost(size)  /* of an item, with its part of the page's rest */   \
-    (NGX_CENTRIFUGO_PAGE                                                     \
-     / ((NGX_CENTRIFUGO_PAGE - sizeof(ngx_centrifugo_page_t)) / (size)))
-
-static void
-publish_sizes(void)
-{
-    size_t      len, room, cost, best;
-    ngx_uint_t  i, class, rest;
-
-    for (i = 0; i < FIRST_SIZES; i++) {
-        len = ngx_min(i * FIRST_UNIT, CHAIN_MAX);
-        best = (size_t) -1;
-
-        for (class = 0; class < NGX_CENTRIFUGO_SIZES; class++) {
-            room = ngx_centrifugo_page_class_size(class)
-                   - offsetof(ngx_centrifugo_kept_t, bytes);
-            cost = size_cost(ngx_centrifugo_page_class_size(class));
-
-            if (room < len) {
-                rest = ngx_centrifugo_page_class(
-                             sizeof(ngx_centrifugo_chain_t) + len - room);
-
-                if (rest == NGX_CENTRIFUGO_SIZES) {
-                    continue;
-                }
-
-                /* a second item is work, too */
-
-                cost += size_cost(ngx_centrifugo_page_class_size(rest))
-                        + FIRST_UNIT;
-            }
-
-            if (cost < best) {
-                best = cost;
-                first_class[i] = (u_char) class;
-            }
-        }
+    if (rest <= PUBLISH_SMALL) {
+        return rest;
     }
+
+    class = ngx_centrifugo_page_class(KEPT_SIZE + rest);
+
+    size = ngx_centrifugo_page_class_size(class - 1);
+    room = size - KEPT_SIZE;
+    size += ngx_centrifugo_page_class_size(ngx_centrifugo_page_class(
+                              sizeof(ngx_centrifugo_chain_t) + rest - room));
+
+    return (class < NGX_CENTRIFUGO_SIZES
+            && ngx_centrifugo_page_class_size(class) <= size + PUBLISH_SPLIT)
+           ? rest : room;
 }

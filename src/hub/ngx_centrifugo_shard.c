@@ -64,68 +64,6 @@ ngx_centrifugo_shard_unlock(ngx_centrifugo_hub_t *hub, ngx_uint_t n)
 }
 
 
-void *
-ngx_centrifugo_shard_item(ngx_centrifugo_hub_shm_t *shm,
-    ngx_centrifugo_ref_t ref, ngx_uint_t type)
-{
-    size_t                  room, size;
-    ngx_centrifugo_item_t  *item;
-
-    item = ngx_centrifugo_page_item(shm, ref, &room);
-
-    if (item == NULL || item->type != type
-        || item->class >= NGX_CENTRIFUGO_CLASSES)
-    {
-        return NULL;
-    }
-
-    size = item->len;
-
-    switch (type) {
-
-    case NGX_CENTRIFUGO_ITEM_CHANNEL:
-        size += offsetof(ngx_centrifugo_record_t, mask)
-                + shm->mask_words * sizeof(uint64_t);
-        break;
-
-    case NGX_CENTRIFUGO_ITEM_PRESENCE:
-
-        if (size > NGX_CENTRIFUGO_PRESENCE_MAX) {
-            return NULL;
-        }
-
-        /* the rest is in the chain */
-
-        size = ngx_min(size + sizeof(ngx_centrifugo_entrant_t),
-                       NGX_CENTRIFUGO_ITEM_MAX);
-        break;
-
-    case NGX_CENTRIFUGO_ITEM_TALLY:
-        size += sizeof(ngx_centrifugo_tally_t);
-        break;
-
-    case NGX_CENTRIFUGO_ITEM_RESULT:
-        size = sizeof(ngx_centrifugo_result_t);
-        break;
-
-    case NGX_CENTRIFUGO_ITEM_STREAM:
-        size = sizeof(ngx_centrifugo_stream_t);
-        break;
-
-    case NGX_CENTRIFUGO_ITEM_PUBLICATION:
-        size += offsetof(ngx_centrifugo_kept_t, bytes);
-        break;
-
-    default:
-        size += sizeof(ngx_centrifugo_chain_t);
-    }
-
-    return (size <= ngx_centrifugo_page_class_size(item->class)
-            && ngx_centrifugo_page_class_size(item->class) <= room)
-           ? item : NULL;
-}
-
-
 ngx_centrifugo_record_t *
 ngx_centrifugo_shard_find(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     uint64_t hash, const ngx_str_t *name)
@@ -309,6 +247,24 @@ shard_hash(ngx_centrifugo_hub_shm_t *shm, ngx_centrifugo_record_t *rec)
 }
 
 
+ngx_uint_t
+ngx_centrifugo_shard_class(ngx_centrifugo_hub_t *hub, size_t size,
+    ngx_uint_t type)
+{
+    ngx_uint_t  class;
+
+    class = ngx_centrifugo_page_class(size);
+
+    if (ngx_centrifugo_history_item(type)) {
+        class += NGX_CENTRIFUGO_SIZES
+                 * (hub->subscribed ? NGX_CENTRIFUGO_KIND_SUBSCRIBED
+                                    : NGX_CENTRIFUGO_KIND_HISTORY);
+    }
+
+    return class;
+}
+
+
 ngx_int_t
 ngx_centrifugo_shard_take(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     size_t size, ngx_uint_t type, ngx_centrifugo_item_t **item)
@@ -319,16 +275,10 @@ ngx_centrifugo_shard_take(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     ngx_uint_t             class;
     ngx_centrifugo_ref_t   ref;
 
-    class = ngx_centrifugo_page_class(size);
+    class = ngx_centrifugo_shard_class(hub, size, type);
 
-    if (class == NGX_CENTRIFUGO_SIZES) {
+    if (size > NGX_CENTRIFUGO_ITEM_MAX) {
         return NGX_DECLINED;
-    }
-
-    if (ngx_centrifugo_history_item(type)) {
-        class += NGX_CENTRIFUGO_SIZES
-                 * (hub->subscribed ? NGX_CENTRIFUGO_KIND_SUBSCRIBED
-                                    : NGX_CENTRIFUGO_KIND_HISTORY);
     }
 
     /* the last pages are not for history, unless it has made room itself */

@@ -11,9 +11,20 @@
 #define STREAM_LETTERS  52
 #define STREAM_NO_EPOCH 1               /* no stream has it */
 
+/* readers of figures take no lock */
 
-static ngx_int_t stream_victim(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+#define stream_figure(p, v)  __atomic_store_n(p, v, __ATOMIC_RELAXED)
+
+
+static ngx_uint_t stream_spare(ngx_centrifugo_stream_t *stream,
+    ngx_uint_t size);
+static ngx_centrifugo_kept_t *stream_oldest(ngx_centrifugo_hub_shm_t *shm,
     ngx_centrifugo_stream_t *stream);
+static ngx_int_t stream_unlink(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
+    ngx_centrifugo_stream_t *stream, ngx_centrifugo_kept_t *kept);
+static void stream_take_out(ngx_centrifugo_shard_t *shard,
+    ngx_centrifugo_stream_t *stream, ngx_centrifugo_kept_t *newer);
+static void stream_count(ngx_centrifugo_shard_t *shard);
 static uint64_t stream_derive(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
     const ngx_str_t *name, uint64_t epochs);
 
@@ -47,7 +58,6 @@ ngx_centrifugo_stream_t *
 ngx_centrifugo_stream_make(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     ngx_centrifugo_record_t *rec, ngx_msec_t meta_ttl)
 {
-    uint32_t                   generation;
     ngx_str_t                  name;
     ngx_centrifugo_item_t     *item;
     ngx_centrifugo_shard_t    *shard;
@@ -58,13 +68,6 @@ ngx_centrifugo_stream_make(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     shm = hub->shm;
     shard = hub_shard(shm, n);
     intent = &shard->intent;
-    generation = shard->generation;
-
-    stream = ngx_centrifugo_stream_find(hub, n, rec);
-
-    if (stream != NULL || shard->generation != generation) {
-        return stream;
-    }
 
     if (ngx_centrifugo_shard_take(hub, n, sizeof(ngx_centrifugo_stream_t),
                                   NGX_CENTRIFUGO_ITEM_STREAM, &item)
@@ -167,24 +170,21 @@ ngx_centrifugo_stream_gone(ngx_centrifugo_stream_t *stream, uint64_t now)
 
 
 /*
- * Links the publication and the result of the intent, as far as there are any,
- * and stores the stream's new state; used by the one who began it and by the
- * repair.
+ * Ends what the repair finds begun: what is there is looked at first.
  */
 
 ngx_int_t
 ngx_centrifugo_stream_appended(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n)
 {
-    ngx_centrifugo_kept_t          *kept, *older;
-    ngx_centrifugo_shard_t         *shard;
-    ngx_centrifugo_intent_t        *intent;
-    ngx_centrifugo_stream_t        *stream;
-    ngx_centrifugo_result_t        *result;
-    ngx_centrifugo_stream_state_t  *state;
+    ngx_centrifugo_kept_t    *kept, *older;
+    ngx_centrifugo_intent_t  *intent;
+    ngx_centrifugo_stream_t  *stream;
+    ngx_centrifugo_result_t  *result;
 
-    shard = hub_shard(shm, n);
-    intent = &shard->intent;
-    state = &intent->stream_state;
+    intent = &hub_shard(shm, n)->intent;
+    stream = NULL;
+    older = NULL;
+    result = NULL;
 
     if (intent->stream) {
         stream = ngx_centrifugo_shard_item(shm, intent->stream,
@@ -202,19 +202,6 @@ ngx_centrifugo_stream_appended(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n)
             if (older == NULL) {
                 return NGX_ERROR;
             }
-
-            intent_store(&older->newer, intent->item);
-        }
-
-        NGX_CENTRIFUGO_POINT(APPEND_LINKED);
-        stream->state = *state;
-        NGX_CENTRIFUGO_POINT(APPEND_STATED);
-
-        if (ngx_centrifugo_due_set(shm, n, &stream->due,
-                                   ngx_min(state->expire, state->meta_expire))
-            != NGX_OK)
-        {
-            return NGX_ERROR;
         }
     }
 
@@ -225,7 +212,45 @@ ngx_centrifugo_stream_appended(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n)
         if (result == NULL || intent->bucket >= shm->buckets) {
             return NGX_ERROR;
         }
+    }
 
+    return ngx_centrifugo_stream_append(shm, n, stream, older, result);
+}
+
+
+ngx_int_t
+ngx_centrifugo_stream_append(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
+    ngx_centrifugo_stream_t *stream, ngx_centrifugo_kept_t *older,
+    ngx_centrifugo_result_t *result)
+{
+    ngx_centrifugo_shard_t         *shard;
+    ngx_centrifugo_intent_t        *intent;
+    ngx_centrifugo_stream_state_t  *state;
+
+    shard = hub_shard(shm, n);
+    intent = &shard->intent;
+    state = &intent->stream_state;
+
+    if (stream) {
+
+        if (older) {
+            intent_store(&older->newer, intent->item);
+        }
+
+        NGX_CENTRIFUGO_POINT(APPEND_LINKED);
+        stream->state = *state;
+        NGX_CENTRIFUGO_POINT(APPEND_STATED);
+        stream_count(shard);
+
+        if (ngx_centrifugo_due_set(shm, n, &stream->due,
+                                   ngx_min(state->expire, state->meta_expire))
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    if (result) {
         intent_store(&result->due.item.next, intent->next);
         intent_store(hub_bucket(shm, n, intent->bucket), intent->result);
         NGX_CENTRIFUGO_POINT(APPEND_RESULT);
@@ -235,9 +260,11 @@ ngx_centrifugo_stream_appended(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n)
         {
             return NGX_ERROR;
         }
+
+        stream_figure(&shard->counts.records, intent->counts.records);
+        stream_figure(&shard->counts.results, intent->counts.results);
     }
 
-    ngx_centrifugo_shard_counts(shard);
     NGX_CENTRIFUGO_POINT(APPEND_COUNTED);
     intent_store(&intent->chain, 0);
     NGX_CENTRIFUGO_POINT(APPEND_DONE);
@@ -283,18 +310,19 @@ ngx_int_t
 ngx_centrifugo_stream_trim(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     ngx_centrifugo_stream_t *stream, ngx_uint_t size, ngx_uint_t max)
 {
-    ngx_centrifugo_stream_state_t  *state;
+    ngx_centrifugo_kept_t  *kept;
 
-    state = &stream->state;
+    while (stream_spare(stream, size)) {
 
-    while (state->count
-           && (state->count > size || state->top - state->count < state->floor))
-    {
         if (max-- == 0) {
             return NGX_AGAIN;
         }
 
-        if (stream_victim(hub, n, stream) != NGX_OK) {
+        kept = stream_oldest(hub->shm, stream);
+
+        if (kept == NULL || stream_unlink(hub->shm, n, stream, kept) != NGX_OK
+            || ngx_centrifugo_shard_settle(hub->shm, n) != NGX_OK)
+        {
             ngx_centrifugo_shard_wipe(hub, n);
             return NGX_ERROR;
         }
@@ -304,29 +332,90 @@ ngx_centrifugo_stream_trim(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
 }
 
 
-/* the oldest publication goes */
-
-static ngx_int_t
-stream_victim(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
-    ngx_centrifugo_stream_t *stream)
+ngx_int_t
+ngx_centrifugo_stream_reuse(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    ngx_centrifugo_stream_t *stream, ngx_uint_t size, ngx_uint_t class,
+    ngx_centrifugo_kept_t **kept)
 {
-    size_t                          bytes;
-    ngx_centrifugo_kept_t          *kept;
-    ngx_centrifugo_shard_t         *shard;
-    ngx_centrifugo_intent_t        *intent;
-    ngx_centrifugo_hub_shm_t       *shm;
+    *kept = NULL;
+
+    if (!stream_spare(stream, size - 1)) {
+        return NGX_OK;
+    }
+
+    *kept = stream_oldest(hub->shm, stream);
+
+    if (*kept != NULL && ((*kept)->item.class != class || (*kept)->item.next)) {
+        *kept = NULL;
+        return NGX_OK;
+    }
+
+    if (*kept == NULL || stream_unlink(hub->shm, n, stream, *kept) != NGX_OK) {
+        ngx_centrifugo_shard_wipe(hub, n);
+        return NGX_ERROR;
+    }
+
+    ngx_centrifugo_page_touch(hub->shm, hub_shard(hub->shm, n)->intent.item);
+
+    return NGX_OK;
+}
+
+
+/* whether the oldest is gone, or one of more than `size` */
+
+static ngx_uint_t
+stream_spare(ngx_centrifugo_stream_t *stream, ngx_uint_t size)
+{
     ngx_centrifugo_stream_state_t  *state;
 
-    shm = hub->shm;
-    shard = hub_shard(shm, n);
-    intent = &shard->intent;
+    state = &stream->state;
+
+    return state->count
+           && (state->count > size || state->top - state->count < state->floor);
+}
+
+
+static ngx_centrifugo_kept_t *
+stream_oldest(ngx_centrifugo_hub_shm_t *shm, ngx_centrifugo_stream_t *stream)
+{
+    ngx_centrifugo_kept_t  *kept;
 
     kept = ngx_centrifugo_shard_item(shm, stream->state.oldest,
                                      NGX_CENTRIFUGO_ITEM_PUBLICATION);
 
     if (kept == NULL || kept->stream != hub_ref(shm, stream)
         || kept->offset != stream->state.top - stream->state.count + 1
-        || (kept->newer == 0) != (stream->state.count == 1)
+        || (kept->newer == 0) != (stream->state.count == 1))
+    {
+        return NULL;
+    }
+
+    return kept;
+}
+
+
+/* takes the oldest out; it hangs on the intent's chain */
+
+static ngx_int_t
+stream_unlink(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
+    ngx_centrifugo_stream_t *stream, ngx_centrifugo_kept_t *kept)
+{
+    size_t                          bytes;
+    ngx_centrifugo_kept_t          *newer;
+    ngx_centrifugo_shard_t         *shard;
+    ngx_centrifugo_intent_t        *intent;
+    ngx_centrifugo_stream_state_t  *state;
+
+    shard = hub_shard(shm, n);
+    intent = &shard->intent;
+    newer = NULL;
+
+    if (kept->newer) {
+        newer = ngx_centrifugo_shard_item(shm, kept->newer,
+                                          NGX_CENTRIFUGO_ITEM_PUBLICATION);
+    }
+
+    if ((kept->newer && newer == NULL)
         || ngx_centrifugo_stream_bytes(shm, kept, &bytes) != NGX_OK)
     {
         return NGX_ERROR;
@@ -345,60 +434,76 @@ stream_victim(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
         state->newest = 0;
     }
 
-    intent->counts = shard->counts;
-    intent->counts.publications--;
-    intent->counts.history -= bytes;
+    intent->counts.publications = shard->counts.publications - 1;
+    intent->counts.history = shard->counts.history - bytes;
 
     intent_store(&intent->state, NGX_CENTRIFUGO_INTENT_TRIM);
     NGX_CENTRIFUGO_POINT(TRIM_BEGUN);
 
-    if (ngx_centrifugo_stream_trimmed(shm, n) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    stream_take_out(shard, stream, newer);
 
-    return ngx_centrifugo_shard_settle(shm, n);
+    return NGX_OK;
 }
 
-
-/* may be done again; the publication hangs on the chain of what is freed */
 
 ngx_int_t
 ngx_centrifugo_stream_trimmed(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n)
 {
     ngx_centrifugo_kept_t    *newer;
-    ngx_centrifugo_shard_t   *shard;
     ngx_centrifugo_intent_t  *intent;
     ngx_centrifugo_stream_t  *stream;
 
-    shard = hub_shard(shm, n);
-    intent = &shard->intent;
+    intent = &hub_shard(shm, n)->intent;
+    newer = NULL;
 
     stream = ngx_centrifugo_shard_item(shm, intent->stream,
                                        NGX_CENTRIFUGO_ITEM_STREAM);
 
-    if (stream == NULL) {
-        return NGX_ERROR;
-    }
-
     if (intent->stream_state.oldest) {
         newer = ngx_centrifugo_shard_item(shm, intent->stream_state.oldest,
                                           NGX_CENTRIFUGO_ITEM_PUBLICATION);
-        if (newer == NULL) {
-            return NGX_ERROR;
-        }
+    }
 
+    if (stream == NULL || (intent->stream_state.oldest && newer == NULL)) {
+        return NGX_ERROR;
+    }
+
+    stream_take_out(hub_shard(shm, n), stream, newer);
+
+    return NGX_OK;
+}
+
+
+static void
+stream_take_out(ngx_centrifugo_shard_t *shard, ngx_centrifugo_stream_t *stream,
+    ngx_centrifugo_kept_t *newer)
+{
+    ngx_centrifugo_intent_t  *intent;
+
+    intent = &shard->intent;
+
+    if (newer) {
         intent_store(&newer->older, 0);
     }
 
     NGX_CENTRIFUGO_POINT(TRIM_UNLINKED);
     stream->state = intent->stream_state;
     NGX_CENTRIFUGO_POINT(TRIM_STATED);
-    ngx_centrifugo_shard_counts(shard);
+    stream_count(shard);
     intent_store(&intent->chain, intent->item);
     NGX_CENTRIFUGO_POINT(TRIM_DONE);
     intent_store(&intent->state, NGX_CENTRIFUGO_INTENT_NONE);
+}
 
-    return NGX_OK;
+
+/* the other counts of the intent may be old */
+
+static void
+stream_count(ngx_centrifugo_shard_t *shard)
+{
+    stream_figure(&shard->counts.publications,
+                  shard->intent.counts.publications);
+    stream_figure(&shard->counts.history, shard->intent.counts.history);
 }
 
 
@@ -500,34 +605,38 @@ ngx_centrifugo_stream_unused(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
 
 
 ngx_int_t
-ngx_centrifugo_stream_expired(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
-    ngx_centrifugo_record_t *rec)
+ngx_centrifugo_stream_current(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
+    ngx_centrifugo_record_t *rec, ngx_centrifugo_stream_t **stream)
 {
-    ngx_int_t                 rc;
-    uint32_t                  generation;
-    ngx_centrifugo_shard_t   *shard;
-    ngx_centrifugo_stream_t  *stream;
+    ngx_int_t  rc;
 
-    shard = hub_shard(hub->shm, n);
-    generation = shard->generation;
+    *stream = NULL;
 
-    stream = ngx_centrifugo_stream_find(hub, n, rec);
+    if (rec == NULL || rec->stream == 0) {
+        return NGX_OK;
+    }
 
-    if (shard->generation != generation) {
+    *stream = ngx_centrifugo_stream_find(hub, n, rec);
+
+    if (*stream == NULL) {
         return NGX_ERROR;
     }
 
-    if (stream == NULL
-        || !ngx_centrifugo_stream_over(hub->shm, rec, stream,
-                                       ngx_current_msec))
+    if (ngx_current_msec < (*stream)->state.meta_expire
+        || !ngx_centrifugo_shard_idle(hub->shm, rec))
     {
-        return NGX_DECLINED;
+        return NGX_OK;
     }
 
-    rc = ngx_centrifugo_stream_trim(hub, n, stream, 0,
+    rc = ngx_centrifugo_stream_trim(hub, n, *stream, 0,
                                     NGX_CENTRIFUGO_STREAM_TRIM);
+    if (rc == NGX_OK) {
+        rc = ngx_centrifugo_stream_remove(hub, n, *stream);
+    }
 
-    return (rc == NGX_OK) ? ngx_centrifugo_stream_remove(hub, n, stream) : rc;
+    *stream = NULL;
+
+    return (rc == NGX_OK) ? NGX_DECLINED : rc;
 }
 
 

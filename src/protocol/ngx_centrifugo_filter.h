@@ -33,6 +33,7 @@ typedef struct ngx_centrifugo_filter_s  ngx_centrifugo_filter_t;
 #define NGX_CENTRIFUGO_FILTER_NODES  256        /* of one filter, leaves and
                                                    values included */
 #define NGX_CENTRIFUGO_FILTER_DEPTH  32
+#define NGX_CENTRIFUGO_FILTER_BYTES  16384      /* of keys and values */
 
 /*
  * Checks and compiles a condition.  NGX_OK: *filter is to be freed by free();

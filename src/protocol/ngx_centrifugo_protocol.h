@@ -98,6 +98,7 @@ typedef struct {
     uint64_t                       offset;      /* 0: none */
     uint64_t                       epoch;       /* of the stream; clients see it
                                                    with offset 1 */
+    uint64_t                       time;        /* wall clock ms, 0: unknown */
     ngx_str_t                      tags;        /* packed */
     ngx_centrifugo_client_info_t  *info;        /* NULL: none */
     unsigned                       delta:1;     /* one is allowed */

@@ -28,7 +28,7 @@ static ngx_int_t test_argument(ngx_http_request_t *r, const char *name);
 
 
 ngx_centrifugo_bounds_t  ngx_centrifugo_test_ring_bounds = {
-    4096, 64 * 1024 * 1024, "a size from 4k"
+    4096, 64 * 1024 * 1024, "a size from 4k", 0
 };
 
 ngx_centrifugo_endpoint_t  ngx_centrifugo_test_wipe_endpoint = {
