@@ -806,6 +806,69 @@ points(void)
 }
 
 
+/*
+ * Several at once, each of which is killed at any moment; their clocks are not
+ * the same either.
+ */
+
+static void
+kills(ngx_uint_t rounds)
+{
+    enum { WORKERS = 3 };
+    int                        status;
+    pid_t                      pid[WORKERS];
+    uint64_t                  *cell;
+    ngx_uint_t                 i, k;
+    ngx_centrifugo_hub_t       me;
+    ngx_centrifugo_hub_stat_t  st;
+
+    cell = map(4096);
+    begin(&me, 4 * MB);
+    cell[1] = ngx_current_msec;
+
+    for (i = 0; i < rounds; i++) {
+
+        for (k = 0; k < WORKERS; k++) {
+            pid[k] = fork();
+
+            if (pid[k] == 0) {
+                ngx_current_msec = cell[1] + k * 1500;
+                busy(NGX_CENTRIFUGO_POINT_N, i * WORKERS + k, cell);
+            }
+        }
+
+        usleep(20000 + random() % 60000);
+
+        for (k = 0; k < WORKERS; k++) {
+            usleep(random() % 3000);
+            kill(pid[k], SIGKILL);
+        }
+
+        for (k = 0; k < WORKERS; k++) {
+            CHECK(waitpid(pid[k], &status, 0) == pid[k]);
+            CHECK(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
+        }
+
+        CHECK(whole(&me));
+        (void) reap_all(&me);
+        ngx_centrifugo_hub_stat(&me, &st);
+        CHECK(st.wipes == 0);
+
+        if (unit_failed) {
+            break;
+        }
+    }
+
+    printf("  %lu rounds, %lu repairs, %lu evicted\n", (unsigned long) i,
+           (unsigned long) st.repairs[0],
+           (unsigned long) (st.evicted[1] + st.evicted[2]));
+
+    ngx_current_msec = cell[1] + 10000;
+    empty(&me);
+    end(&me);
+}
+
+
 int
 main(int argc, char **argv)
 {
@@ -831,6 +894,7 @@ main(int argc, char **argv)
     reserve();
     once(2 * n);
     points();
+    kills(argc > 1 ? n / 100 : 12);
 
     return UNIT_END();
 }
