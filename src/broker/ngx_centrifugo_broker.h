@@ -33,11 +33,15 @@ typedef struct {
     ngx_centrifugo_position_t    position;      /* of what this worker has
                                                    delivered last, or found
                                                    when it joined */
+    uint64_t                     pos;           /* of the log, where the feed
+                                                   begins */
     ngx_msec_t                   checked;       /* the position, the last time:
                                                    by an entry or by asking */
     ngx_msec_t                   looked;        /* whether that is due */
-    uint64_t                     caught;        /* entries of the log up to this
-                                                   offset came by a catch-up */
+    ngx_centrifugo_position_t    caught;        /* entries of the log up to this
+                                                   came by a catch-up */
+    ngx_queue_t                  lost;          /* of those that have to, next
+                                                   NULL: has not */
     ngx_uint_t                   users;         /* subscriptions */
     ngx_uint_t                   positioned;    /* of them */
     ngx_uint_t                   deltas;        /* of them */
@@ -46,7 +50,6 @@ typedef struct {
     ngx_centrifugo_position_t    last;          /* of `payload`; offset 0: none
                                                    is kept */
     ngx_centrifugo_buf_t         payload;       /* while there are deltas */
-    unsigned                     lost:1;        /* entries perhaps were */
 } ngx_centrifugo_feed_t;
 
 /*
@@ -256,13 +259,10 @@ ngx_int_t ngx_centrifugo_broker_poll(ngx_centrifugo_hub_conf_t *hcf,
  */
 void ngx_centrifugo_broker_tick(ngx_centrifugo_hub_conf_t *hcf);
 
-/* within the broker: all feeds of a hub, and its next number */
-ngx_queue_t *ngx_centrifugo_broker_feeds(ngx_centrifugo_hub_conf_t *hcf);
-uint64_t ngx_centrifugo_broker_number(ngx_centrifugo_hub_conf_t *hcf);
-
 /*
- * To be called once after any number of publishes, with no lock held: wakes
- * the other workers, and tells by 1 that this one has to poll, too.
+ * To be called once after any number of publishes, and after an answer that an
+ * engine gives late, with no lock held: wakes the other workers, and tells by 1
+ * that this one has to poll, too.
  */
 ngx_uint_t ngx_centrifugo_broker_wake(ngx_centrifugo_hub_conf_t *hcf);
 
@@ -317,12 +317,12 @@ ngx_uint_t ngx_centrifugo_broker_recovered(
     uint64_t last);
 
 /*
- * A subscription needs the channel's feed, found or made, and gives it up.
- * NULL: no memory.
+ * A subscription that begins at such a result needs the channel's feed, found
+ * or made, and gives it up.  NULL: no memory.
  */
 ngx_centrifugo_feed_t *ngx_centrifugo_feed_take(
     ngx_centrifugo_channel_t *channel,
-    const ngx_centrifugo_position_t *position);
+    const ngx_centrifugo_engine_result_t *result);
 void ngx_centrifugo_feed_give(ngx_centrifugo_channel_t *channel);
 
 /* The number of a channel with a feed; none is given twice. */
