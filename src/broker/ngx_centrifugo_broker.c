@@ -485,6 +485,10 @@ ngx_centrifugo_broker_wake(ngx_centrifugo_hub_conf_t *hcf)
      * go on with what was lost.
      */
 
+    if (table == NULL) {
+        return 0;
+    }
+
     return own || (hcf->hub.resync && !table->walk_failed)
            || (ngx_centrifugo_table_lost(table) && !table->asking);
 }
