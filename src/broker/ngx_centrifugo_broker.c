@@ -786,12 +786,14 @@ broker_checked(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
     ngx_centrifugo_engine_result_t *result)
 {
     broker_check_t             *check;
+    broker_table_t             *table;
     ngx_centrifugo_feed_t      *feed;
     ngx_centrifugo_channel_t   *ch;
     ngx_centrifugo_hub_conf_t  *hcf;
 
     check = (broker_check_t *) (uintptr_t) handle;
     hcf = check->hcf;
+    table = hcf->channels;
     ch = broker_find(hcf, check->id);
     free(check);
 
@@ -808,9 +810,14 @@ broker_checked(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
         return;
     }
 
-    /* what this worker lacks may be on its way: the next look tells */
+    /*
+     * What this worker lacks may be on its way, or has come to a part of the
+     * subscribers by now: the next look tells.
+     */
 
-    if (!feed->lost && !ngx_centrifugo_hub_unread(&hcf->hub)) {
+    if (!feed->lost && !ngx_centrifugo_hub_unread(&hcf->hub)
+        && table->current != ch && table->catching != ch)
+    {
         broker_insufficient(ch, &result->position);
     }
 }

@@ -97,9 +97,14 @@ ngx_centrifugo_recovery_result(ngx_centrifugo_subscribing_t *op,
         result->publications = list;
     }
 
-    /* it has the base of the next delta if it has the last publication */
+    /*
+     * It has the base of the next delta if it has the last publication, which
+     * is another one when some are held for it already.
+     */
 
-    sub->based = sub->delta && rl.n && rl.last == op->position.offset;
+    if (sub->held == NULL) {
+        sub->based = sub->delta && rl.n && rl.last == op->position.offset;
+    }
 
     return NGX_OK;
 }

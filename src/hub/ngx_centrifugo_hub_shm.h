@@ -843,7 +843,7 @@ ngx_int_t ngx_centrifugo_due_next(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
  * something went, try again, at most NGX_CENTRIFUGO_EVICT_TRIES times;
  * NGX_DECLINED: nothing may go.
  */
-#define NGX_CENTRIFUGO_EVICT_TRIES  4
+#define NGX_CENTRIFUGO_EVICT_TRIES  8
 
 ngx_int_t ngx_centrifugo_evict(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     size_t size);
