@@ -543,9 +543,12 @@ feed_checked(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
         return;
     }
 
-    /* what this worker lacks may be on its way: the next look tells */
+    /*
+     * What this worker lacks may be on its way, or has come to a part of the
+     * subscribers by now: the next look tells.
+     */
 
-    if (!ngx_centrifugo_table_lost(table)
+    if (!ngx_centrifugo_table_lost(table) && table->current != ch
         && !ngx_centrifugo_hub_unread(&hcf->hub))
     {
         ngx_centrifugo_feed_insufficient(ch, &result->position);

@@ -136,9 +136,15 @@ ordered_subscribed(ngx_centrifugo_subscribing_t *op,
 
     if (sub) {
 
-        /* what was recovered is not pushed: the position says what is next */
+        /*
+         * A push tells where the client is, not what it has missed: with that
+         * position it asks for it when it connects again.
+         */
 
         (void) ngx_centrifugo_recovery_result(op, sub, 0, NULL, &result);
+
+        result.recovered = 0;
+        result.was_recovering = 0;
     }
 
     ordered_push(client, &op->grant.channel, &result);

@@ -97,7 +97,10 @@ ngx_centrifugo_recovery_result(ngx_centrifugo_subscribing_t *op,
         result->publications = list;
     }
 
-    /* it has the base of the next delta if it has the last publication */
+    /*
+     * It has the base of the next delta if it has the last publication; what is
+     * held for it goes on from here.
+     */
 
     sub->based = sub->delta && rl.n && rl.last == op->position.offset;
 

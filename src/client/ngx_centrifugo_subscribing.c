@@ -376,6 +376,13 @@ subscribing_unsubscribed(ngx_centrifugo_subscribing_t *op)
         return;
     }
 
+    if (sub) {
+
+        /* it was asked for later, or has an unsubscribe of its own to come */
+
+        return;
+    }
+
     b = ngx_centrifugo_client_push_begin(client);
     client->codec->push_unsubscribe(b, &op->grant.channel, op->code,
                                     &op->reason);
