@@ -47,6 +47,7 @@ ngx_centrifugo_broker_init(ngx_centrifugo_hub_conf_t *hcf)
 
     ngx_queue_init(&table->feeds);
     ngx_queue_init(&table->lost);
+    ngx_queue_init(&table->ahead);
 
     hcf->channels = table;
     hcf->engine = &ngx_centrifugo_engine_memory;
@@ -156,6 +157,8 @@ ngx_centrifugo_broker_channel_free(ngx_centrifugo_channel_t *ch)
     ngx_centrifugo_table_t  *table;
 
     table = ch->hcf->channels;
+
+    ngx_centrifugo_feed_drop(ch);
 
     ngx_rbtree_delete(&table->by_id, &ch->node);
     ngx_rbtree_delete(&table->by_name, &ch->name.node);
@@ -271,6 +274,8 @@ ngx_centrifugo_broker_poll(ngx_centrifugo_hub_conf_t *hcf,
             }
 
             if (rc == NGX_DONE) {
+                ngx_centrifugo_feed_even(hcf);
+
                 rc = ngx_centrifugo_rejoin(hcf, log);
                 return (rc == NGX_OK) ? ngx_centrifugo_feed_check(hcf) : rc;
             }

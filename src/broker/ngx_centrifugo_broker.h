@@ -23,7 +23,7 @@ typedef enum {
 /*
  * What few channels have: those with positioned subscribers, or with such that
  * get deltas or numbers instead of names.  It is there as long as `users` is
- * not 0.
+ * not 0, and a while longer after a catch-up.
  */
 typedef struct ngx_centrifugo_channel_s  ngx_centrifugo_channel_t;
 
@@ -40,9 +40,10 @@ typedef struct {
     ngx_msec_t                   looked;        /* whether that is due */
     ngx_centrifugo_position_t    caught;        /* entries of the log up to this
                                                    came by a catch-up */
-    ngx_queue_t                  lost;          /* of those that have to, next
-                                                   NULL: has not */
-    ngx_uint_t                   users;         /* subscriptions */
+    ngx_queue_t                  lost;          /* of those that have to or
+                                                   did, next NULL: did not */
+    ngx_uint_t                   users;         /* subscriptions, and the
+                                                   broker */
     ngx_uint_t                   positioned;    /* of them */
     ngx_uint_t                   deltas;        /* of them */
     uint64_t                     id;            /* instead of its name, 0: none

@@ -18,6 +18,7 @@ typedef struct {
 } feed_check_t;
 
 
+static void feed_free(ngx_centrifugo_feed_t *feed);
 static void feed_ask(ngx_centrifugo_feed_t *feed);
 static void feed_caught(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
     ngx_centrifugo_engine_result_t *result);
@@ -54,7 +55,7 @@ ngx_centrifugo_feed_take(ngx_centrifugo_channel_t *ch,
         ch->feed = feed;
     }
 
-    if (feed->positioned == 0) {
+    if (feed->positioned == 0 && result->position.epoch) {
 
         /* others that have it follow no stream */
 
@@ -75,11 +76,25 @@ ngx_centrifugo_feed_give(ngx_centrifugo_channel_t *ch)
 
     feed = ch->feed;
 
-    if (--feed->users) {
-        return;
+    if (--feed->users == 0) {
+        feed_free(feed);
     }
+}
 
-    ch->feed = NULL;
+
+void
+ngx_centrifugo_feed_drop(ngx_centrifugo_channel_t *ch)
+{
+    if (ch->feed) {
+        feed_free(ch->feed);
+    }
+}
+
+
+static void
+feed_free(ngx_centrifugo_feed_t *feed)
+{
+    feed->channel->feed = NULL;
 
     if (feed->lost.next) {
         ngx_queue_remove(&feed->lost);
@@ -163,6 +178,8 @@ ngx_centrifugo_feed_overrun(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
     table = hcf->channels;
     n = table->n;
 
+    ngx_centrifugo_feed_even(hcf);
+
     /* which channels lost something is not known: each may have */
 
     for (q = ngx_queue_head(&table->feeds);
@@ -241,6 +258,11 @@ ngx_centrifugo_feed_catch_up(ngx_centrifugo_hub_conf_t *hcf,
         feed->caught.offset = table->pub.offset;
         feed->caught.epoch = table->pub.epoch;
 
+        if (feed->lost.next == NULL) {
+            feed->users++;
+            ngx_queue_insert_tail(&table->ahead, &feed->lost);
+        }
+
         return NGX_OK;
     }
 
@@ -253,6 +275,27 @@ ngx_centrifugo_feed_catch_up(ngx_centrifugo_hub_conf_t *hcf,
     ngx_centrifugo_table_release(ch);
 
     return NGX_AGAIN;
+}
+
+
+void
+ngx_centrifugo_feed_even(ngx_centrifugo_hub_conf_t *hcf)
+{
+    ngx_queue_t             *q;
+    ngx_centrifugo_feed_t   *feed;
+    ngx_centrifugo_table_t  *table;
+
+    table = hcf->channels;
+
+    while (!ngx_queue_empty(&table->ahead)) {
+        q = ngx_queue_head(&table->ahead);
+        ngx_queue_remove(q);
+
+        feed = ngx_queue_data(q, ngx_centrifugo_feed_t, lost);
+        feed->lost.next = NULL;
+
+        ngx_centrifugo_feed_give(feed->channel);
+    }
 }
 
 

@@ -30,6 +30,8 @@ typedef struct {
 
     /* reading again what the log has lost */
     ngx_queue_t                    lost;        /* feeds that have to */
+    ngx_queue_t                    ahead;       /* that are further than the
+                                                   log is read */
     ngx_centrifugo_channel_t      *catching;    /* NULL: none */
     ngx_centrifugo_position_t      since;       /* of that one */
     ngx_centrifugo_buf_t           caught;
@@ -68,17 +70,20 @@ void ngx_centrifugo_table_release(ngx_centrifugo_channel_t *channel);
 ngx_msec_t ngx_centrifugo_table_meta_ttl(ngx_centrifugo_channel_t *channel);
 
 /*
- * Feeds.  overrun: entries of the log are lost.  catch_up: the next step of
- * reading them again: NGX_OK: table->pub is to be delivered to
- * table->catching; NGX_AGAIN: call again; NGX_BUSY: the engine has not answered
- * yet.  delivered: table->pub was.  check: after a tick, when this worker has
- * read all of the log; NGX_AGAIN: call again.  insufficient: the stream of the
- * channel is at `top` and this worker can't follow it there.
+ * Feeds.  drop: the channel is freed.  overrun: entries of the log are lost.
+ * catch_up: the next step of reading them again: NGX_OK: table->pub is to be
+ * delivered to table->catching; NGX_AGAIN: call again; NGX_BUSY: the engine has
+ * not answered yet.  even: the log is read as far as that.  delivered:
+ * table->pub was.  check: after a tick, when this worker has read all of the
+ * log; NGX_AGAIN: call again.  insufficient: the stream of the channel is at
+ * `top` and this worker can't follow it there.
  */
+void ngx_centrifugo_feed_drop(ngx_centrifugo_channel_t *channel);
 void ngx_centrifugo_feed_overrun(ngx_centrifugo_hub_conf_t *hcf,
     ngx_log_t *log);
 ngx_int_t ngx_centrifugo_feed_catch_up(ngx_centrifugo_hub_conf_t *hcf,
     ngx_uint_t *budget);
+void ngx_centrifugo_feed_even(ngx_centrifugo_hub_conf_t *hcf);
 void ngx_centrifugo_feed_delivered(ngx_centrifugo_feed_t *feed, uint64_t pos,
     const ngx_centrifugo_publication_t *pub);
 ngx_int_t ngx_centrifugo_feed_check(ngx_centrifugo_hub_conf_t *hcf);

@@ -115,6 +115,7 @@ start(size_t log)
     u_char  key[32] = "0123456789abcdef0123456789abcde";
 
     ngx_current_msec = 1000;
+    ((ngx_time_t *) ngx_cached_time)->sec = 1;
     stub_init();
     test_log.log_level = NGX_LOG_INFO;
     cycle.log = &test_log;
