@@ -63,7 +63,7 @@ POST /api/publish?api_key=k%20e
 
 === TEST 6: a method that is not offered
 --- request
-POST /api/history?api_key=k%20e
+POST /api/connections?api_key=k%20e
 {}
 --- error_code: 404
 
@@ -71,7 +71,7 @@ POST /api/history?api_key=k%20e
 --- request
 POST /api?api_key=k%20e
 {"id":1,"method":"publish","params":{"channel":"a","data":1}}
-{"id":2,"method":"HISTORY"}{"method":1,"params":{"channels":["a",""],"data":{}}}
+{"id":2,"method":"CONNECTIONS"}{"method":1,"params":{"channels":["a",""],"data":{}}}
 --- response_body chop
 {"id":1,"result":{}}
 {"id":2,"error":{"code":104,"message":"not found"}}
@@ -91,7 +91,16 @@ GET /health
 === TEST 10: metrics
 --- request
 GET /metrics
---- response_body_like: centrifugo_node_num_clients\{hub="main"\} 0
+--- response_body_like eval
+qr/centrifugo_node_num_clients\{hub="main"\} 0
+.*\# TYPE centrifugo_client_recover counter
+centrifugo_client_recover\{hub="main",recovered="yes"\} 0
+centrifugo_client_recover\{hub="main",recovered="no"\} 0
+.*centrifugo_hub_publications\{hub="main"\} 0
+.*centrifugo_hub_evicted_total\{hub="main",kind="stream"\} 0
+\# TYPE centrifugo_hub_expired_total counter
+.*centrifugo_hub_zone_used_bytes\{hub="main",kind="history"\} 0
+/s
 
 === TEST 11: methods for sessions of nobody
 --- request
@@ -131,4 +140,34 @@ POST /api/publish?api_key=k%20e
 {"channel":"no:\n\"x","data":1}
 --- response_body: {"error":{"code":102,"message":"unknown channel"}}
 --- error_log
-publish to channel "no:\x0a\x22x" of hub "main" failed with 102
+publish to channel "no:\x0a\x22x" of hub "main" failed with 102 "unknown channel": its namespace is not configured
+
+=== TEST 16: a batch
+--- request
+POST /api/batch?api_key=k%20e
+{"commands":[{"publish":{"channel":"ns:a","data":1}},{"publish":{"channel":"no:a","data":1}},null,{}],"parallel":true}
+--- response_body chop
+{"replies":[{"publish":{}},{"error":{"code":102,"message":"unknown channel"}},{"error":{"code":107,"message":"bad request"}},{"error":{"code":104,"message":"not found"}}]}
+
+=== TEST 17: history is off
+--- request
+POST /api/history?api_key=k%20e
+{"channel":"a","limit":-1}
+--- response_body: {"error":{"code":108,"message":"not available"}}
+--- error_log
+API command "history" of hub "main" with channel "a", user "", client "" failed with 108 "not available": history_size is 0
+
+=== TEST 18: an error by the status
+--- request
+POST /api/publish?api_key=k%20e
+{"channel":"no:a","data":1}
+--- more_headers
+X-Centrifugo-Error-Mode: transport
+--- error_code: 404
+--- response_body: {"code":102,"message":"unknown channel"}
+
+=== TEST 19: options of publish where nothing is kept
+--- request
+POST /api/publish?api_key=k%20e
+{"channel":"a","data":1,"skip_history":true,"delta":true,"idempotency_key":"k","version":1,"version_epoch":"e","tags":{"a":"b"}}
+--- response_body: {"result":{}}

@@ -59,13 +59,17 @@ my %times = (ping_interval => [['1s', '25s', '24h'], ['0', '999ms', '25h']],
     expired_close_delay => [['0', '25s'], ['25h']],
     expired_sub_close_delay => [['0', '25s'], ['25h']],
     write_timeout => [['100ms', '10s'], ['0', '25h']],
-    drain_time => [['0', '30s', '2000ms'], ['25h']]);
+    drain_time => [['0', '30s', '2000ms'], ['25h']],
+    channel_position_check_delay => [['1s', '40s'], ['0', '999ms', '25h']],
+    channel_position_max_time_lag => [['0', '10s'], ['25h']]);
 my %numbers = (channel_limit => [[1, 128, 1000000], [0, 1000001]],
     channel_max_length => [[1, 255, 1024], [0, 1025]],
     connection_limit => [[0, 10000], [3000000000]],
     connection_limit_per_address => [[0, 10000], [3000000000]],
     connection_rate_limit => [[0, 1000000], [1000001]],
-    user_connection_limit => [[0, 10000], [3000000000]]);
+    user_connection_limit => [[0, 10000], [3000000000]],
+    history_max_publication_limit => [[1, 300], [0, 1000001]],
+    recovery_max_publication_limit => [[1, 300], [0, 1000001]]);
 my %sizes = (message_size_limit => [['128', '64k', '64m'], ['127', '65m']],
     publication_max_size => [['1', '100k'], ['0', '65m']],
     queue_max_size => [['4k', '1m', '1024m'], ['4095', '1025m']],
@@ -77,7 +81,9 @@ my @flags = qw(client_insecure api_insecure
     allow_presence_for_client allow_presence_for_subscriber
     allow_presence_for_anonymous allow_user_limited_channels presence
     join_leave force_push_join_leave disallow_anonymous_connection_tokens
-    subscribe_to_user_personal_channel
+    subscribe_to_user_personal_channel channel_compaction
+    allow_history_for_client allow_history_for_subscriber
+    allow_history_for_anonymous allow_tags_filter
     token_insecure_skip_jwks_endpoint_safety_check
     subscription_token_insecure_skip_jwks_endpoint_safety_check
     insecure_skip_token_signature_verify);
@@ -104,10 +110,10 @@ for my $d (@flags) {
 }
 
 good("$_ in a namespace", hub("namespace ns { $_ on; }"))
-    for grep { /^(allow_(sub|pub|pres|user)|presence$|join_|force_)/ } @flags;
+    for grep { /^(allow_(sub|pub|pres|user|hist|tags)|presence$|join_|force_)/ } @flags;
 bad("$_ in a namespace", hub("namespace ns { $_ on; }"),
     qr/"$_" directive is not allowed here/)
-    for grep { !/^(allow_(sub|pub|pres|user)|presence$|join_|force_)/ } @flags;
+    for grep { !/^(allow_(sub|pub|pres|user|hist|tags)|presence$|join_|force_)/ } @flags;
 
 my %strings = (api_key => 'secret');
 for my $p ('token_', 'subscription_token_') {
@@ -176,6 +182,62 @@ good("publication_data_format $_", hub("publication_data_format '$_';",
     for '', qw(json json_object binary);
 bad('publication_data_format xml', hub('publication_data_format xml;'),
     qr/write "json", "json_object", "binary"/);
+# history
+
+my $kept = 'history_size 10; history_ttl 10m;';
+
+for my $block (sub { hub(@_) }, sub { hub('namespace ns {', @_, '}') }) {
+    good("history: $_", $block->($_))
+        for $kept, 'history_size 0; history_ttl 0;',
+            'history_size 1000000; history_ttl 1s; history_meta_ttl 1s;',
+            "$kept history_meta_ttl 3650d;", "$kept force_positioning on;",
+            "$kept force_recovery on; force_recovery_mode cache; "
+            . 'auto_cache_recover on;',
+            "$kept allow_recovery on; force_recovery_mode stream;",
+            "$kept allow_positioning on; allowed_delta_types fossil; "
+            . 'delta_publish on;';
+
+    bad("history: $$_[0]", $block->($$_[0]), $$_[1])
+        for ['history_size 10;', qr/history_size of .* needs the other: write/],
+            ['history_ttl 10m;', qr/history_ttl of .* needs the other: write/],
+            ['history_size 10; history_ttl 0;', qr/needs the other/],
+            ["$kept history_meta_ttl 5m;", qr/write "history_meta_ttl 600000ms/],
+            ['history_size 10; history_ttl 365d;', qr/less than history_ttl/],
+            ['history_size 1000001;', qr/number of publications up to 1000000/],
+            ['history_ttl 1500ms;', qr/time in whole seconds/],
+            ['history_meta_ttl 0;', qr/time in whole seconds/],
+            ['force_recovery on;', qr/force_recovery of .* needs history: write/],
+            ["$kept auto_cache_recover on;", qr/write "force_recovery on|needs "f/],
+            ["$kept force_recovery on; auto_cache_recover on;",
+             qr/needs "force_recovery on; force_recovery_mode cache;"/],
+            ['force_recovery_mode any;', qr/write "stream" or "cache"/],
+            ['allowed_delta_types rsync;', qr/write "fossil"/],
+            ['force_recovery yes;', qr/write "on" or "off"/],
+            (map { ["$_ $_;", qr/invalid value/] }
+             qw(history_size history_ttl force_positioning allow_positioning
+                allow_recovery auto_cache_recover delta_publish)),
+            (map { ["$_; $_;", qr/is dup/] } 'history_size 1', 'history_ttl 1s',
+             'history_meta_ttl 1h', 'force_recovery_mode cache',
+             'allowed_delta_types fossil', 'delta_publish on');
+
+    good("history: $$_[0] has no effect", $block->($$_[0]),
+         qr/\[warn\].*$$_[1] of .* has no effect without $$_[2]/)
+        for ['allow_recovery on;', 'allow_recovery', 'history_size'],
+            ['allow_positioning on;', 'allow_positioning', 'history_size'],
+            ['force_positioning on;', 'force_positioning', 'history_size'],
+            ['delta_publish on;', 'delta_publish', 'history_size'],
+            ["$kept force_recovery_mode cache;", 'force_recovery_mode',
+             'force_recovery'],
+            ["$kept allowed_delta_types fossil;", 'allowed_delta_types',
+             'history and force_positioning'];
+}
+
+good("api_error_mode '$_'", hub("api_error_mode '$_';")) for '', 'transport';
+bad('api_error_mode body', hub('api_error_mode body;'),
+    qr/write "transport", or leave it out/);
+bad('api_error_mode in a namespace',
+    hub('namespace ns { api_error_mode transport; }'), qr/not allowed here/);
+
 good('channel_regex', hub('channel_regex ^[a-z]+$;',
                           'namespace ns { channel_regex "^[0-9]{2}$"; }'));
 bad("channel_regex $_", hub("channel_regex '$_';"), qr/channel_regex/)

@@ -23,9 +23,9 @@ for my $prefix ($source =~ /^\s+HUB_TOKEN\("([a-z_]+)"/gm) {
 
 $source =~ s/^#define.*?[^\\]\n(?=\n|[^ ])//gms;
 $source =~ s/^\s+HUB_TOKEN\(.*//gm;
-$table{$1} = 1 while $source =~ /ngx_string\("([a-z_0-9]+)"\)/g;
+$table{$1} = 1 while $source =~ /\{ ngx_string\("([a-z_0-9]+)"\)/g;
 $table{$1} = 1 while $source
-    =~ /^\s+(?:HUB_\w+|CHANNEL_FLAG|LOCATION)\("([a-z_0-9]+)"/gm;
+    =~ /^\s+(?:HUB_\w+|CHANNEL|CHANNEL_FLAG|LOCATION)\("([a-z_0-9]+)"/gm;
 ok(keys %table > 25, 'the tables were found');
 
 my $docs = slurp('docs/directives.md');

@@ -55,8 +55,6 @@ ngx_centrifugo_api_publish(ngx_centrifugo_api_command_t *cmd,
         item->command = cmd;
         item->channel = channels[i];
         item->error = NULL;
-        item->position.offset = 0;
-        item->position.epoch = 0;
 
         api_publish_item(item, pub, delta, skip_history);
     }
@@ -142,7 +140,7 @@ api_publish_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
     if (rc != NGX_CENTRIFUGO_ENGINE_OK) {
         api_publish_fail(item, rc);
 
-    } else if (result) {
+    } else {
         item->position = result->position;
     }
 

@@ -282,24 +282,32 @@ static void
 api_json_publication(ngx_centrifugo_buf_t *b,
     const ngx_centrifugo_publication_t *pub)
 {
-    if (pub->json) {
-        ngx_centrifugo_buf_literal(b, "{\"data\":");
+    ngx_centrifugo_buf_byte(b, '{');
+
+    if (pub->data.len == 0) {
+        /* void */
+
+    } else if (pub->json) {
+        ngx_centrifugo_buf_literal(b, "\"data\":");
         ngx_centrifugo_json_append_raw(b, &pub->data);
+        ngx_centrifugo_buf_byte(b, ',');
 
     } else {
 
         /* as it can be published */
 
-        ngx_centrifugo_buf_literal(b, "{\"b64data\":");
+        ngx_centrifugo_buf_literal(b, "\"b64data\":");
         api_json_base64(b, &pub->data);
+        ngx_centrifugo_buf_byte(b, ',');
     }
 
     if (pub->info) {
-        ngx_centrifugo_buf_literal(b, ",\"info\":");
+        ngx_centrifugo_buf_literal(b, "\"info\":");
         ngx_centrifugo_json_append_info(b, pub->info);
+        ngx_centrifugo_buf_byte(b, ',');
     }
 
-    ngx_centrifugo_buf_literal(b, ",\"offset\":");
+    ngx_centrifugo_buf_literal(b, "\"offset\":");
     ngx_centrifugo_buf_append_uint(b, pub->offset);
 
     if (pub->tags.len) {

@@ -545,7 +545,7 @@ void ngx_centrifugo_subscribing_cancel(ngx_centrifugo_client_t *client,
 /*
  * Within `done`: what the subscriber is told of its position, and in `list`
  * (zeroed before, to be freed; NULL: that is not told) what it missed.  When
- * that takes more than `room` bytes it is not recovered.  The rest of the result
+ * that takes more than `room` bytes it is not recovered.  The rest of result
  * is left as it is; strings point into `op`.  NGX_OK; NGX_DECLINED: a JSON
  * client has missed something that is not JSON (3506).
  */

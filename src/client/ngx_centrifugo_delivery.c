@@ -11,6 +11,8 @@
 #define DELIVERY_CHECK   16         /* writes between two looks at the clock */
 #define DELIVERY_FORMS   8          /* frames of one publication at a time */
 #define DELIVERY_HELD    4          /* entries, at first */
+#define DELIVERY_PAYLOAD 1024       /* bytes that a base may take for nothing */
+#define DELIVERY_SPARE   65536      /* bytes of a buffer between two uses */
 
 
 /* a frame for all subscribers that get a publication in the same way */
@@ -25,11 +27,14 @@ typedef struct {
 typedef struct {
     ngx_uint_t                         n;
     delivery_form_t                    form[DELIVERY_FORMS];
+    const delivery_form_t             *common;  /* one of them: plain, with the
+                                                   name; NULL: none yet */
 } delivery_forms_t;
 
 typedef struct {
     ngx_centrifugo_frame_t            *frame;       /* NULL: filtered */
     ngx_centrifugo_position_t          position;    /* offset 0: none */
+    ngx_uint_t                         other;       /* join or leave */
 } delivery_entry_t;
 
 struct ngx_centrifugo_held_s {
@@ -67,6 +72,7 @@ static ngx_int_t delivery_delta(ngx_centrifugo_channel_t *channel,
     const ngx_centrifugo_publication_t *pub);
 static void delivery_keep(ngx_centrifugo_feed_t *feed,
     const ngx_centrifugo_publication_t *pub);
+static void delivery_spare(ngx_centrifugo_buf_t *b);
 static void delivery_hold(ngx_centrifugo_subscription_t *sub,
     ngx_centrifugo_frame_t *frame, const ngx_centrifugo_publication_t *pub);
 static void delivery_free(ngx_centrifugo_held_t *held);
@@ -85,6 +91,17 @@ ngx_centrifugo_delivery_init(size_t memory)
 {
     ngx_queue_init(&delivery_dirty);
     delivery_memory = memory;
+}
+
+
+void
+ngx_centrifugo_delivery_exit(void)
+{
+    ngx_centrifugo_buf_free(&delivery_buf);
+    ngx_centrifugo_buf_free(&delivery_last.base);
+    ngx_centrifugo_buf_free(&delivery_last.target);
+    ngx_centrifugo_buf_free(&delivery_last.delta);
+    delivery_last.offset = 0;
 }
 
 
@@ -134,15 +151,20 @@ ngx_centrifugo_delivery_publication(ngx_centrifugo_channel_t *channel,
     ngx_uint_t *budget)
 {
     ngx_int_t                       rc;
-    ngx_uint_t                      n;
+    ngx_uint_t                      n, push, text;
     ngx_queue_t                    *q, *next;
     delivery_forms_t                forms;
+    const delivery_form_t          *common;
     ngx_centrifugo_frame_t         *frame;
     ngx_centrifugo_client_t        *client;
     ngx_centrifugo_subscription_t  *sub;
 
     n = 0;
     forms.n = 0;
+    forms.common = NULL;
+
+    push = (pub->type != NGX_CENTRIFUGO_PUSH_PUBLICATION);
+    text = (pub->json || pub->data.len == 0 || push);
 
     if (mark->next) {
         q = ngx_queue_next(mark);
@@ -171,7 +193,7 @@ ngx_centrifugo_delivery_publication(ngx_centrifugo_channel_t *channel,
             continue;
         }
 
-        if (pub->type != NGX_CENTRIFUGO_PUSH_PUBLICATION) {
+        if (push) {
 
             if (!sub->push) {
                 continue;
@@ -193,16 +215,24 @@ ngx_centrifugo_delivery_publication(ngx_centrifugo_channel_t *channel,
 
         client = sub->client;
 
-        if (client->codec->json && !pub->json && pub->data.len
-            && pub->type == NGX_CENTRIFUGO_PUSH_PUBLICATION)
-        {
+        if (!text && client->codec->json) {
             ngx_centrifugo_client_close(client,
                                       &ngx_centrifugo_disconnect_protocol,
                                       "a publication that is not JSON");
             continue;
         }
 
-        frame = delivery_frame(&forms, channel, sub, pub, budget);
+        common = forms.common;
+
+        if (common && !sub->delta && !sub->compact
+            && common->codec == client->codec
+            && common->transport == client->transport)
+        {
+            frame = common->frame;
+
+        } else {
+            frame = delivery_frame(&forms, channel, sub, pub, budget);
+        }
 
         if (frame == NULL) {
             ngx_centrifugo_client_close(client,
@@ -282,9 +312,10 @@ delivery_wanted(ngx_centrifugo_subscription_t *sub,
     {
         if (sub->pending) {
             delivery_hold(sub, NULL, pub);
-        }
 
-        sub->based = 0;
+        } else {
+            sub->based = 0;
+        }
 
         return NGX_DECLINED;
     }
@@ -348,15 +379,20 @@ delivery_frame(delivery_forms_t *forms, ngx_centrifugo_channel_t *channel,
     if (sub->delta && pub->type == NGX_CENTRIFUGO_PUSH_PUBLICATION) {
         form = NGX_CENTRIFUGO_FORM_TEXT;
 
-        if (sub->based && pub->delta && !sub->pending
-            && delivery_delta(channel, client->codec, pub) == NGX_OK)
-        {
-            form = NGX_CENTRIFUGO_FORM_DELTA;
+        /* of what is held nobody knows yet what the client has before it */
+
+        if (!sub->pending) {
+
+            if (sub->based && pub->delta
+                && delivery_delta(channel, client->codec, pub) == NGX_OK)
+            {
+                form = NGX_CENTRIFUGO_FORM_DELTA;
+            }
+
+            /* what is of no stream is no base of the next in it */
+
+            sub->based = (pub->offset != 0);
         }
-
-        /* what is of no stream is no base of the next in it */
-
-        sub->based = (pub->offset != 0);
     }
 
     for (i = 0; i < forms->n; i++) {
@@ -404,6 +440,16 @@ delivery_frame(delivery_forms_t *forms, ngx_centrifugo_channel_t *channel,
     f->form = form;
     f->compact = sub->compact;
     f->frame = frame;
+
+    if (!sub->delta && !sub->compact) {
+        forms->common = f;
+
+    } else if (forms->common == f) {
+
+        /* that was in its place */
+
+        forms->common = NULL;
+    }
 
     if (ngx_centrifugo_delivery_over()) {
 
@@ -497,12 +543,37 @@ delivery_keep(ngx_centrifugo_feed_t *feed,
         return;
     }
 
+    /* all have the delta; one large publication must not take memory forever */
+
+    delivery_spare(&delivery_last.base);
+    delivery_spare(&delivery_last.target);
+    delivery_spare(&delivery_last.delta);
+
+    if (delivery_last.delta.start == NULL) {
+        delivery_last.offset = 0;
+    }
+
+    if ((size_t) (feed->payload.end - feed->payload.start) / 4
+        > pub->data.len + DELIVERY_PAYLOAD)
+    {
+        ngx_centrifugo_buf_free(&feed->payload);
+    }
+
     ngx_centrifugo_buf_reset(&feed->payload);
     ngx_centrifugo_buf_append(&feed->payload, pub->data.data, pub->data.len);
 
     if (!feed->payload.failed) {
         feed->last.offset = pub->offset;
         feed->last.epoch = pub->epoch;
+    }
+}
+
+
+static void
+delivery_spare(ngx_centrifugo_buf_t *b)
+{
+    if (b->end - b->start > DELIVERY_SPARE) {
+        ngx_centrifugo_buf_free(b);
     }
 }
 
@@ -565,9 +636,9 @@ delivery_hold(ngx_centrifugo_subscription_t *sub,
 
     entry = &held->entries[held->n++];
     entry->frame = frame;
-    entry->position.offset = (pub->type == NGX_CENTRIFUGO_PUSH_PUBLICATION)
-                             ? pub->offset : 0;
+    entry->position.offset = pub->offset;
     entry->position.epoch = pub->epoch;
+    entry->other = (pub->type != NGX_CENTRIFUGO_PUSH_PUBLICATION);
     held->bytes += bytes;
 }
 
@@ -605,7 +676,15 @@ ngx_centrifugo_delivery_answered(ngx_centrifugo_subscription_t *sub)
             }
         }
 
-        if (rc == NGX_OK && entry->frame) {
+        if (rc != NGX_OK) {
+            continue;
+        }
+
+        if (!entry->other) {
+            sub->based = (entry->frame && entry->position.offset);
+        }
+
+        if (entry->frame) {
             ngx_centrifugo_delivery_append(client, entry->frame);
 
             if (client->state == NGX_CENTRIFUGO_CLIENT_CLOSED) {

@@ -12,9 +12,10 @@
 
 /*
  * Prepares the list of clients that have something to write; `memory` are the
- * bytes that all frames of this worker may take.
+ * bytes that all frames of this worker may take.  exit: frees the buffers.
  */
 void ngx_centrifugo_delivery_init(size_t memory);
+void ngx_centrifugo_delivery_exit(void);
 
 /*
  * over: 1 while they take more.  longest: bytes of the longest queue of a

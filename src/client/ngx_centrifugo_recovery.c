@@ -98,13 +98,11 @@ ngx_centrifugo_recovery_result(ngx_centrifugo_subscribing_t *op,
     }
 
     /*
-     * It has the base of the next delta if it has the last publication, which
-     * is another one when some are held for it already.
+     * It has the base of the next delta if it has the last publication; what is
+     * held for it goes on from here.
      */
 
-    if (sub->held == NULL) {
-        sub->based = sub->delta && rl.n && rl.last == op->position.offset;
-    }
+    sub->based = sub->delta && rl.n && rl.last == op->position.offset;
 
     return NGX_OK;
 }

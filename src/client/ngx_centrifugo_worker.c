@@ -275,6 +275,8 @@ ngx_centrifugo_worker_exit(ngx_cycle_t *cycle)
         ngx_centrifugo_user_exit(hcf[i]);
     }
 
+    ngx_centrifugo_delivery_exit();
+
     worker.mcf = NULL;
 }
 

@@ -82,7 +82,7 @@ ngx_centrifugo_chain_push(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
 }
 
 
-/* the items of a publication say whose they are, for who finds them in a page */
+/* the items of a publication say whose they are: who empties a page asks */
 
 static void
 chain_own(ngx_centrifugo_hub_shm_t *shm, ngx_centrifugo_item_t *item)

@@ -32,8 +32,6 @@
                      __ATOMIC_RELAXED)
 #define evict_left(shm)                                                      \
     ((shm)->pages - __atomic_load_n(&(shm)->pages_used, __ATOMIC_RELAXED))
-#define evict_enough(shm, evict)                                             \
-    ((evict)->done || evict_left(shm) >= (evict)->goal)
 
 
 /* what an eviction is for, and how far it is */
@@ -44,7 +42,6 @@ typedef struct {
     ngx_uint_t    rounds;
     uint64_t      goal;             /* free pages */
     ngx_uint_t    items;            /* that went */
-    ngx_uint_t    done;
 } evict_t;
 
 /* pages that are looked for */
@@ -59,6 +56,8 @@ static ngx_int_t evict_shed(ngx_centrifugo_hub_t *hub, ngx_uint_t n);
 static void evict_exist(ngx_centrifugo_hub_shm_t *shm, uint64_t *history,
     uint64_t *streams);
 static ngx_uint_t evict_poor(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n);
+static ngx_uint_t evict_enough(ngx_centrifugo_hub_shm_t *shm,
+    evict_t *evict);
 static void evict_history(ngx_centrifugo_hub_t *hub, evict_t *evict);
 static void evict_streams(ngx_centrifugo_hub_t *hub, evict_t *evict,
     ngx_uint_t own);
@@ -111,7 +110,6 @@ ngx_centrifugo_evict(ngx_centrifugo_hub_t *hub, ngx_uint_t n, size_t size)
     evict.rounds = EVICT_ROUNDS + pages;
     evict.goal = left + pages;
     evict.items = 0;
-    evict.done = 0;
 
     if (evict_shed(hub, n) != NGX_OK) {
         return NGX_DECLINED;
@@ -129,11 +127,15 @@ ngx_centrifugo_evict(ngx_centrifugo_hub_t *hub, ngx_uint_t n, size_t size)
         evict_history(hub, &evict);
     }
 
-    if (evict.items == 0 && evict_left(shm) <= left && streams) {
+    if (streams && evict.items == 0 && evict_left(shm) <= left
+        && !evict_enough(shm, &evict))
+    {
         evict_streams(hub, &evict, 0);
     }
 
-    if (evict.items == 0 && evict_left(shm) <= left) {
+    if (evict.items == 0 && evict_left(shm) <= left
+        && !evict_enough(shm, &evict))
+    {
         return NGX_DECLINED;
     }
 
@@ -211,6 +213,22 @@ evict_poor(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n)
 }
 
 
+/* whether it is worth to try again; what is looked at may change at any time */
+
+static ngx_uint_t
+evict_enough(ngx_centrifugo_hub_shm_t *shm, evict_t *evict)
+{
+    if (evict->alike && evict->class < NGX_CENTRIFUGO_CLASSES
+        && __atomic_load_n(&hub_shard(shm, evict->shard)->avail[evict->class],
+                           __ATOMIC_RELAXED))
+    {
+        return 1;
+    }
+
+    return evict_left(shm) >= evict->goal;
+}
+
+
 static void
 evict_history(ngx_centrifugo_hub_t *hub, evict_t *evict)
 {
@@ -239,7 +257,7 @@ evict_history(ngx_centrifugo_hub_t *hub, evict_t *evict)
 }
 
 
-/* `own`: one of the shard will do, which wants its place or its channel's */
+/* `own`: those of the shard, which wants the place of one or of its channel */
 
 static void
 evict_streams(ngx_centrifugo_hub_t *hub, evict_t *evict, ngx_uint_t own)
@@ -268,10 +286,6 @@ evict_streams(ngx_centrifugo_hub_t *hub, evict_t *evict, ngx_uint_t own)
         }
 
         rc = evict_page(hub, evict, page);
-
-        if (own && evict->items) {
-            evict->done = 1;
-        }
     }
 }
 
@@ -427,11 +441,10 @@ evict_page(ngx_centrifugo_hub_t *hub, evict_t *evict, ngx_uint_t page)
 {
     uint32_t                     generation;
     ngx_int_t                    rc;
-    ngx_uint_t                   i, n, class, left;
+    ngx_uint_t                   i, n, left;
     ngx_centrifugo_item_t       *item;
     ngx_centrifugo_shard_t      *shard;
     ngx_centrifugo_hub_shm_t    *shm;
-    ngx_centrifugo_page_seen_t   seen;
 
     shm = hub->shm;
     n = ngx_centrifugo_page_owner(shm, page);
@@ -444,7 +457,6 @@ evict_page(ngx_centrifugo_hub_t *hub, evict_t *evict, ngx_uint_t page)
 
     shard = hub_shard(shm, n);
     generation = shard->generation;
-    class = ngx_centrifugo_page_seen(shm, page, &seen);
     left = EVICT_ITEMS;
     rc = NGX_OK;
 
@@ -477,12 +489,6 @@ evict_page(ngx_centrifugo_hub_t *hub, evict_t *evict, ngx_uint_t page)
     ngx_centrifugo_shard_unlock(hub, n);
 
     evict->items += EVICT_ITEMS - left;
-
-    if (left < EVICT_ITEMS && evict->alike && n == evict->shard
-        && class == evict->class)
-    {
-        evict->done = 1;
-    }
 
     return (rc == NGX_AGAIN) ? NGX_AGAIN : NGX_OK;
 }

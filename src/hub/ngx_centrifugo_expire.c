@@ -154,7 +154,7 @@ expire_stream(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
 {
     uint64_t                        at;
     ngx_int_t                       rc;
-    ngx_uint_t                      count;
+    ngx_uint_t                      count, over;
     ngx_centrifugo_shard_t         *shard;
     ngx_centrifugo_record_t        *rec;
     ngx_centrifugo_stream_t        *stream;
@@ -178,10 +178,11 @@ expire_stream(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
 
     state = &stream->state;
     count = state->count;
+    over = ngx_centrifugo_stream_over(shm, rec, stream, now);
 
     if (count) {
 
-        if (now >= state->expire && state->floor < state->top) {
+        if ((now >= state->expire || over) && state->floor < state->top) {
             ngx_centrifugo_stream_clear(stream);
             expire_count(shard, EXPIRE_HISTORY);
         }
@@ -200,10 +201,7 @@ expire_stream(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
         }
     }
 
-    if (state->count) {
-        at = state->expire;
-
-    } else if (ngx_centrifugo_stream_over(shm, rec, stream, now)) {
+    if (over) {
 
         if (ngx_centrifugo_stream_remove(hub, n, stream) != NGX_OK) {
             return NGX_ERROR;
@@ -212,10 +210,12 @@ expire_stream(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
         expire_count(shard, EXPIRE_STREAM);
 
         return NGX_OK;
+    }
 
-    } else {
-        at = (now < state->meta_expire) ? state->meta_expire
-                                        : now + EXPIRE_KEPT;
+    at = (now < state->meta_expire) ? state->meta_expire : now + EXPIRE_KEPT;
+
+    if (state->count) {
+        at = ngx_min(at, state->expire);
     }
 
     return ngx_centrifugo_due_move(shm, n, due, at);

@@ -399,7 +399,8 @@ ngx_int_t ngx_centrifugo_hub_history_remove(ngx_centrifugo_hub_t *hub,
  */
 ngx_int_t ngx_centrifugo_hub_expire(ngx_centrifugo_hub_t *hub);
 
-/* The epoch of a string: 0 when that is empty, one that none has if it is none. */
+/* The epoch of a string: 0 when that is empty, one that no stream has if it
+   is none. */
 uint64_t ngx_centrifugo_epoch(const ngx_str_t *s);
 
 /* bytes of info, tags and data that fit into one entry of that log */
@@ -494,7 +495,7 @@ void ngx_centrifugo_hub_tally_slots(ngx_centrifugo_hub_t *hub,
 ngx_int_t ngx_centrifugo_hub_read(ngx_centrifugo_hub_t *hub,
     ngx_centrifugo_entry_t *entry);
 
-/* 1 when there may be entries that this worker has not read yet. */
+/* 1 when there may be entries for this worker that it has not read yet. */
 ngx_uint_t ngx_centrifugo_hub_unread(ngx_centrifugo_hub_t *hub);
 
 /*

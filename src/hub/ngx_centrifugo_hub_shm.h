@@ -185,7 +185,8 @@ typedef struct {
  * item.next begins.
  */
 typedef struct {
-    ngx_centrifugo_item_t     item;         /* len: of bytes here; hash: flags */
+    ngx_centrifugo_item_t     item;         /* hash: flags; len: of bytes
+                                               here */
     ngx_centrifugo_ref_t      newer;
     ngx_centrifugo_ref_t      older;
     ngx_centrifugo_ref_t      stream;
@@ -659,13 +660,13 @@ ngx_centrifugo_shard_item(ngx_centrifugo_hub_shm_t *shm,
 /*
  * For the types' own files, within the shard's lock.  class: where an item of
  * that type and not more than NGX_CENTRIFUGO_ITEM_MAX bytes belongs now.  take:
- * a new item of that type, the intent's state is NODE from then on, *item is filled by the caller;
- * NGX_DECLINED: no page is left; NGX_ERROR: the shard was damaged and is
- * wiped.  link: puts it into its bucket; unlink: takes a record out and frees
- * it; before either the new counts are set in the intent.  detach: only takes
- * the intent's item out of its bucket, may be done again; counts: stores those
- * of the intent; settle: frees what the intent says is nobody's, when its
- * state is NONE.
+ * a new item of that type, the intent's state is NODE from then on, *item is
+ * filled by the caller; NGX_DECLINED: no page is left; NGX_ERROR: the shard was
+ * damaged and is wiped.  link: puts it into its bucket; unlink: takes a record
+ * out and frees it; before either the new counts are set in the intent.
+ * detach: only takes the intent's item out of its bucket, may be done again;
+ * counts: stores those of the intent; settle: frees what the intent says is
+ * nobody's, when its state is NONE.
  */
 ngx_uint_t ngx_centrifugo_shard_class(ngx_centrifugo_hub_t *hub, size_t size,
     ngx_uint_t type);
@@ -694,9 +695,9 @@ ngx_int_t ngx_centrifugo_shard_settle(ngx_centrifugo_hub_shm_t *shm,
  * build: stores the bytes of the parts behind the first `skip` in items of that
  * type, CHAIN or MORE; NGX_DECLINED: no page is left; NGX_ERROR: the shard was
  * damaged and is wiped.  push: hangs the item just taken and filled before what
- * hangs there; what is MORE of a publication gets its reference.  gather: copies
- * `len` bytes of the parts from `skip` on.  copy: reads `len` bytes of a
- * chain, NGX_ERROR: it is damaged.
+ * hangs there; what is MORE of a publication gets its reference.  gather:
+ * copies `len` bytes of the parts from `skip` on.  copy: reads `len` bytes of
+ * a chain, NGX_ERROR: it is damaged.
  */
 ngx_int_t ngx_centrifugo_chain_build(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     const ngx_str_t *parts, ngx_uint_t nparts, size_t skip, ngx_uint_t type);
@@ -842,7 +843,7 @@ ngx_int_t ngx_centrifugo_due_next(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
  * something went, try again, at most NGX_CENTRIFUGO_EVICT_TRIES times;
  * NGX_DECLINED: nothing may go.
  */
-#define NGX_CENTRIFUGO_EVICT_TRIES  4
+#define NGX_CENTRIFUGO_EVICT_TRIES  8
 
 ngx_int_t ngx_centrifugo_evict(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     size_t size);

@@ -56,8 +56,8 @@ static ngx_int_t page_lock(ngx_centrifugo_hub_shm_t *shm);
  */
 
 const uint16_t  ngx_centrifugo_page_sizes[NGX_CENTRIFUGO_SIZES] = {
-    NGX_CENTRIFUGO_ITEM_MIN, 64, 80, 96, 112, 128, 144, 176, 208, 256, 336, 448, 672, 1008, 1344,
-    2032
+    NGX_CENTRIFUGO_ITEM_MIN, 64, 80, 96, 112, 128, 144, 176, 208, 256, 336,
+    448, 672, 1008, 1344, NGX_CENTRIFUGO_ITEM_MAX
 };
 
 /* of units of 16, the classes of these sizes */

@@ -14,7 +14,8 @@ const MESSAGE = { 100: 'internal server error', 102: 'unknown channel',
                   104: 'not found', 107: 'bad request',
                   108: 'not available' };
 const NUMBER = { unsubscribe: 2, disconnect: 3, presence: 4,
-                 presence_stats: 5, channels: 8, info: 9, rpc: 10,
+                 presence_stats: 5, history: 6, history_remove: 7,
+                 channels: 8, info: 9, rpc: 10,
                  subscribe: 11, refresh: 12 };
 
 const OK = { result: {} };
@@ -239,8 +240,8 @@ suite('methods of the server API', { concurrency: 16 }, async (s) => {
         assert.deepEqual(
             res.body.trim().split('\n').map((x) => JSON.parse(x)).map(
                 (x) => [x.id, x.error ? x.error.code : 0]),
-            [[2, 0], [3, 0], [4, 107], [5, 107], [8, 0], [9, 0], [10, 107],
-             [11, 107], [12, 0]]);
+            [[2, 0], [3, 0], [4, 107], [5, 107], [6, 107], [7, 107], [8, 0],
+             [9, 0], [10, 107], [11, 107], [12, 0]]);
     });
 
 
@@ -353,7 +354,7 @@ suite('methods of the server API', { concurrency: 16 }, async (s) => {
         await call('subscribe', { channel: evil, user: evil }, '/count');
         await call('presence', {}, '/count');
         await call('rpc', { method: 'x' }, '/count');
-        await post('/count/api', '{"method":"history"}{"method":99}'
+        await post('/count/api', '{"method":"batch"}{"method":99}'
             + '{"method":"publish","params":{"channel":1}}'
             + '{"method":"broadcast","params":{}}'
             + '{"method":"disconnect","params":{"disconnect":{"code":1}}}');

@@ -302,7 +302,8 @@ known(void)
           "l\nG@0,1:1V@H,_dm4Q;" },
 
         /* a character is not split, though its first bytes are the same */
-        { "[\"0123456789abcdef\xd0\xb0\",1]", "[\"0123456789abcdef\xd0\xb1\",1]",
+        { "[\"0123456789abcdef\xd0\xb0\",1]",
+          "[\"0123456789abcdef\xd0\xb1\",1]",
           "O\nI@0,6:\xd0\xb1\",1]2hWW8H;" },
     };
 
@@ -439,7 +440,7 @@ no_memory(void)
 {
     int         i;
     ngx_int_t   rc;
-    ngx_str_t   b = ngx_string("[\"0123456789abcdef\",1,2,\"fedcba9876543210\"]");
+    ngx_str_t   b = ngx_string("[\"0123456789abcdef\",1,\"fedcba9876543210\"]");
     ngx_str_t   t = ngx_string("[3,\"fedcba9876543210\",\"0123456789abcdef\"]");
 
     rc = NGX_ERROR;

@@ -88,18 +88,11 @@ name_of(char *buf, const char *kind, uint64_t n)
 
 
 static ngx_int_t
-put(ngx_centrifugo_hub_t *hub, load_t *load, ngx_uint_t c, uint64_t seq)
+store(ngx_centrifugo_hub_t *hub, load_t *load, ngx_uint_t c, uint64_t seq,
+    size_t len, ngx_centrifugo_position_t *pos)
 {
     char                              name[32], key[32];
-    size_t                            len;
-    ngx_int_t                         rc;
-    kept_t                           *kept;
-    channel_t                        *ch;
-    ngx_centrifugo_position_t         pos;
     ngx_centrifugo_hub_publication_t  pub;
-
-    ch = &channels[c];
-    len = any_length(load->most);
 
     memset(&pub, 0, sizeof(pub));
     pub.channel = name_of(name, "channel", c);
@@ -112,7 +105,23 @@ put(ngx_centrifugo_hub_t *hub, load_t *load, ngx_uint_t c, uint64_t seq)
         pub.key = name_of(key, "key", seq);
     }
 
-    rc = ngx_centrifugo_hub_publish(hub, &pub, &pos);
+    return ngx_centrifugo_hub_publish(hub, &pub, pos);
+}
+
+
+static ngx_int_t
+put(ngx_centrifugo_hub_t *hub, load_t *load, ngx_uint_t c, uint64_t seq)
+{
+    size_t                      len;
+    ngx_int_t                   rc;
+    kept_t                     *kept;
+    channel_t                  *ch;
+    ngx_centrifugo_position_t   pos;
+
+    ch = &channels[c];
+    len = any_length(load->most);
+
+    rc = store(hub, load, c, seq, len, &pos);
 
     if (rc != NGX_OK && rc != NGX_DECLINED) {
         return rc;
@@ -494,6 +503,372 @@ full(const char *what, load_t load, ngx_uint_t publications)
 }
 
 
+static ngx_int_t
+present(ngx_centrifugo_hub_t *hub, const ngx_str_t *channel, uint32_t n)
+{
+    u_char                     id[16];
+    ngx_centrifugo_presence_t  p;
+
+    memset(&p, 0, sizeof(p));
+    memset(id, 0, sizeof(id));
+    memcpy(id, &n, sizeof(n));
+
+    p.channel = *channel;
+    p.user = S("user");
+    p.client = id;
+    p.info.data = bytes;
+    p.info.len = 100 + n % 2000;
+    p.flags = NGX_CENTRIFUGO_PRESENCE_ANNOUNCE;
+
+    return ngx_centrifugo_hub_presence_add(hub, &p, 1);
+}
+
+
+/*
+ * History has filled all it may: clients come until nothing else is left; none
+ * of them is refused before.  Then history has nothing, and who publishes
+ * without it does not notice.
+ */
+
+static void
+reserve(void)
+{
+    char                       name[64];
+    uint64_t                   seq;
+    ngx_str_t                  ch, data, none = ngx_null_string;
+    ngx_int_t                  rc;
+    ngx_uint_t                 i, busy;
+    ngx_centrifugo_hub_t       hub;
+    ngx_centrifugo_join_t      j;
+    ngx_centrifugo_hub_stat_t  st, before;
+    load_t                     load = { 4 * MB, 3000, 20, 0, 0 };
+
+    begin(&hub, load.zone);
+    data = S("data");
+
+    for (seq = 0; seq < 10000; seq++) {
+        ngx_current_msec++;
+        CHECK(put(&hub, &load, random() % 500, seq) == NGX_OK);
+    }
+
+    ngx_centrifugo_hub_stat(&hub, &before);
+    CHECK(before.pages_free <= before.pages / NGX_CENTRIFUGO_SPARE + 4
+          && before.pages_free + 4 >= before.pages / NGX_CENTRIFUGO_SPARE);
+
+    busy = 0;
+
+    for (i = 0; ; i++) {
+        ngx_current_msec++;
+        ch = name_of(name, "some channel with a longer name ", i);
+        memset(&j, 0, sizeof(j));
+        j.meta_ttl = (i % 4 == 0) ? 60000 : 0;
+
+        if (ngx_centrifugo_hub_join(&hub, &ch, &j, NULL, NULL) != NGX_OK
+            || present(&hub, &ch, (uint32_t) i) != NGX_OK
+            || ngx_centrifugo_hub_tally_set(&hub, NGX_CENTRIFUGO_TALLY_USER,
+                                            &ch, 1, 0)
+               != NGX_OK)
+        {
+            break;
+        }
+
+        CHECK(unit_publish(&hub, &ch, &none, &data, 0, 1) == NGX_OK);
+
+        if (i % 10 == 0) {
+            rc = put(&hub, &load, random() % 500, seq++);
+            CHECK(rc == NGX_OK || rc == NGX_BUSY);
+            busy += (rc != NGX_OK);
+        }
+    }
+
+    ngx_centrifugo_hub_stat(&hub, &st);
+
+    printf("  %lu clients in %lu pages, %lu of %lu publications found no room; "
+           "%lu are left, and %lu streams, evicted %lu and %lu streams\n",
+           (unsigned long) i,
+           (unsigned long) (st.pages - st.pages_free), (unsigned long) busy,
+           (unsigned long) (i / 10), (unsigned long) st.publications,
+           (unsigned long) st.streams,
+           (unsigned long) st.evicted[1], (unsigned long) st.evicted[3]);
+
+    CHECK(st.wipes == 0 && whole(&hub));
+    CHECK(i * 1300 > st.pages * NGX_CENTRIFUGO_PAGE * 8 / 10);
+    CHECK(st.publications == 0 && st.streams <= i / 4 + 50);
+    CHECK(busy <= 5);
+
+    /* with the last one's place there is room for a client again */
+
+    CHECK(put(&hub, &load, 1, seq) == NGX_BUSY);
+    ch = name_of(name, "some channel with a longer name ", 7);
+    CHECK(unit_publish(&hub, &ch, &none, &data, 0, 1) == NGX_OK);
+
+    empty(&hub);
+    end(&hub);
+}
+
+
+/*
+ * Channels that are published to only once: their streams do not take all, the
+ * oldest of them go.
+ */
+
+static void
+once(ngx_uint_t channels)
+{
+    char                              name[32];
+    uint64_t                          oldest;
+    ngx_uint_t                        i, failed, young;
+    struct timespec                   a, b;
+    ngx_centrifugo_hub_t              hub;
+    ngx_centrifugo_history_t          h;
+    ngx_centrifugo_position_t         pos;
+    ngx_centrifugo_hub_stat_t         st;
+    ngx_centrifugo_hub_publication_t  pub;
+
+    begin(&hub, 8 * MB);
+    clock_gettime(CLOCK_MONOTONIC, &a);
+    failed = 0;
+
+    for (i = 0; i < channels; i++) {
+        ngx_current_msec++;
+        memset(&pub, 0, sizeof(pub));
+        pub.channel = name_of(name, "once", i);
+        pub.data = content(i, 100 + i % 100);
+        pub.size = 10;
+        pub.ttl = 3600 * 1000;
+        pub.meta_ttl = 7200 * 1000;
+
+        failed += (ngx_centrifugo_hub_publish(&hub, &pub, &pos) != NGX_OK);
+    }
+
+    clock_gettime(CLOCK_MONOTONIC, &b);
+    ngx_centrifugo_hub_stat(&hub, &st);
+    oldest = channels;
+    young = 0;
+
+    for (i = channels; i-- > 0; ) {
+        memset(&h, 0, sizeof(h));
+        h.channel = name_of(name, "once", i);
+        CHECK(ngx_centrifugo_hub_history(&hub, &h) == NGX_OK);
+
+        if (h.position.offset) {
+            oldest = i;
+            young += (channels - i <= st.streams * 3 / 2);
+        }
+    }
+
+    printf("  %lu channels, %.2f us each, %lu failed; %lu are left, the oldest "
+           "of the last %lu, %lu%% of the last %lu; %lu publications\n",
+           (unsigned long) channels,
+           ((b.tv_sec - a.tv_sec) * 1e9 + b.tv_nsec - a.tv_nsec) / 1000
+           / channels, (unsigned long) failed, (unsigned long) st.streams,
+           (unsigned long) (channels - oldest),
+           (unsigned long) (young * 100 / st.streams),
+           (unsigned long) (st.streams * 3 / 2),
+           (unsigned long) st.publications);
+
+    CHECK(failed == 0 && st.wipes == 0 && whole(&hub));
+    CHECK(st.streams > 10000 && st.publications > 5000);
+    CHECK(channels - oldest < st.streams * 3 && young > st.streams * 3 / 4);
+
+    empty(&hub);
+    end(&hub);
+}
+
+
+/* a worker in a full zone, until it dies of it */
+
+static void
+busy(ngx_uint_t point, ngx_uint_t nth, uint64_t *cell)
+{
+    ngx_uint_t                 i, c;
+    ngx_centrifugo_hub_t       hub;
+    ngx_centrifugo_position_t  pos;
+    load_t                     load = { 4 * MB, 20480, 10, 0, 5 };
+
+    srandom((unsigned) (point * 100 + nth));
+    enter(&hub);
+    ngx_centrifugo_fault_arm(point, nth, cell);
+
+    for (i = 0; i < 3000; i++) {
+        ngx_current_msec += 5;
+        cell[1] = ngx_current_msec;
+        c = random() % (random() % 2 ? CHANNELS : 20);
+
+        (void) store(&hub, &load, c, random(), any_length(load.most), &pos);
+
+        if (i % 4 == 0) {
+            (void) guests(&hub, GUESTS * nth + i / 4);
+        }
+
+        if (i % 50 == 0) {
+            if (i == 100) {
+                ngx_current_msec += 4000 * 1000;
+                cell[1] = ngx_current_msec;
+            }
+
+            expire(&hub);
+        }
+
+        (void) ngx_centrifugo_hub_wake(&hub);
+    }
+
+    _exit(0);
+}
+
+
+/*
+ * Killed at each point that an eviction or an expiry passes: what is left is
+ * whole, and whoever comes next goes on with it.
+ */
+
+static void
+points(void)
+{
+    int                        status;
+    pid_t                      pid;
+    uint64_t                  *cell;
+    ngx_uint_t                 point, i, killed, n;
+    ngx_centrifugo_hub_t       me;
+    ngx_centrifugo_position_t  pos;
+    ngx_centrifugo_hub_stat_t  st;
+    load_t                     load = { 4 * MB, 20480, 10, 0, 5 };
+    static const ngx_uint_t    turns[] = { 1, 4, 33, 250 };
+    static const ngx_uint_t    range[][2] = {
+        { NGX_CENTRIFUGO_POINT_PAGE_NAMED, NGX_CENTRIFUGO_POINT_LIST_STORED },
+        { NGX_CENTRIFUGO_POINT_RECORD_LINK,
+          NGX_CENTRIFUGO_POINT_RECORD_UNLINKED },
+        { NGX_CENTRIFUGO_POINT_CHAIN_ITEM, NGX_CENTRIFUGO_POINT_CHAIN_FREED },
+        { NGX_CENTRIFUGO_POINT_STREAM_CLEAR,
+          NGX_CENTRIFUGO_POINT_STREAM_CLEAR },
+        { NGX_CENTRIFUGO_POINT_TRIM_BEGUN, NGX_CENTRIFUGO_POINT_REMOVE_DONE },
+        { NGX_CENTRIFUGO_POINT_DUE_LINK, NGX_CENTRIFUGO_POINT_EVICT_ITEM }
+    };
+
+    cell = map(4096);
+    killed = 0;
+    begin(&me, load.zone);
+
+    for (i = 0; i < 5000; i++) {
+        ngx_current_msec++;
+        CHECK(store(&me, &load, random() % CHANNELS, i,
+                    any_length(load.most), &pos)
+              == NGX_OK);
+    }
+
+    for (n = 0; n < sizeof(range) / sizeof(range[0]); n++) {
+        for (point = range[n][0]; point <= range[n][1]; point++) {
+            for (i = 0; i < sizeof(turns) / sizeof(turns[0]); i++) {
+                *cell = 0;
+                pid = fork();
+
+                if (pid == 0) {
+                    busy(point, turns[i], cell);
+                }
+
+                CHECK(waitpid(pid, &status, 0) == pid);
+                CHECK(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
+
+                if (i == 0 && !WIFSIGNALED(status)) {
+                    printf("point %s is not passed\n",
+                           ngx_centrifugo_fault_name(point));
+                    CHECK(0);
+                }
+
+                killed += WIFSIGNALED(status) ? 1 : 0;
+                ngx_current_msec = cell[1];
+
+                CHECK(whole(&me));
+                (void) reap_all(&me);
+                ngx_centrifugo_hub_stat(&me, &st);
+
+                if (st.wipes || unit_failed) {
+                    printf("point %s turn %lu\n",
+                           ngx_centrifugo_fault_name(point),
+                           (unsigned long) turns[i]);
+                    CHECK(0);
+                    return;
+                }
+            }
+        }
+    }
+
+    printf("  %lu kills, %lu publications and %lu streams evicted, %lu "
+           "histories and %lu streams expired\n", (unsigned long) killed,
+           (unsigned long) (st.evicted[1] + st.evicted[2]),
+           (unsigned long) st.evicted[3], (unsigned long) st.expired[1],
+           (unsigned long) st.expired[2]);
+
+    CHECK(st.evicted[1] > 1000 && st.expired[1] > 1000);
+
+    empty(&me);
+    end(&me);
+}
+
+
+/*
+ * Several at once, each of which is killed at any moment; their clocks are not
+ * the same either.
+ */
+
+static void
+kills(ngx_uint_t rounds)
+{
+    enum { WORKERS = 3 };
+    int                        status;
+    pid_t                      pid[WORKERS];
+    uint64_t                  *cell;
+    ngx_uint_t                 i, k;
+    ngx_centrifugo_hub_t       me;
+    ngx_centrifugo_hub_stat_t  st;
+
+    cell = map(4096);
+    begin(&me, 4 * MB);
+    cell[1] = ngx_current_msec;
+
+    for (i = 0; i < rounds; i++) {
+
+        for (k = 0; k < WORKERS; k++) {
+            pid[k] = fork();
+
+            if (pid[k] == 0) {
+                ngx_current_msec = cell[1] + k * 1500;
+                busy(NGX_CENTRIFUGO_POINT_N, i * WORKERS + k, cell);
+            }
+        }
+
+        usleep(20000 + random() % 60000);
+
+        for (k = 0; k < WORKERS; k++) {
+            usleep(random() % 3000);
+            kill(pid[k], SIGKILL);
+        }
+
+        for (k = 0; k < WORKERS; k++) {
+            CHECK(waitpid(pid[k], &status, 0) == pid[k]);
+            CHECK(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
+        }
+
+        CHECK(whole(&me));
+        (void) reap_all(&me);
+        ngx_centrifugo_hub_stat(&me, &st);
+        CHECK(st.wipes == 0);
+
+        if (unit_failed) {
+            break;
+        }
+    }
+
+    printf("  %lu rounds, %lu repairs, %lu evicted\n", (unsigned long) i,
+           (unsigned long) st.repairs[0],
+           (unsigned long) (st.evicted[1] + st.evicted[2]));
+
+    ngx_current_msec = cell[1] + 10000;
+    empty(&me);
+    end(&me);
+}
+
+
 int
 main(int argc, char **argv)
 {
@@ -515,6 +890,11 @@ main(int argc, char **argv)
     full("small ones", (load_t) { 8 * MB, 200, 60, 20, 0 }, n * 2);
     full("with keys", (load_t) { 8 * MB, 2000, 10, 20, 2 }, n);
     full("huge ones", (load_t) { 8 * MB, 200000, 10, 20, 0 }, n / 4);
+
+    reserve();
+    once(2 * n);
+    points();
+    kills(argc > 1 ? n / 100 : 12);
 
     return UNIT_END();
 }

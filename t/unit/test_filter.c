@@ -91,7 +91,8 @@ meets(const char *text, const char *with)
 }
 
 
-#define LEAF(cmp, val)   "{\"key\":\"k\",\"cmp\":\"" cmp "\",\"val\":\"" val "\"}"
+#define LEAF(cmp, val)   "{\"key\":\"k\",\"cmp\":\"" cmp "\","               \
+                         "\"val\":\"" val "\"}"
 #define IN(cmp, vals)    "{\"key\":\"k\",\"cmp\":\"" cmp "\",\"vals\":" vals "}"
 #define OP(op, nodes)    "{\"op\":\"" op "\",\"nodes\":[" nodes "]}"
 #define YES              "{\"cmp\":\"nex\",\"key\":\"never\"}"
@@ -215,7 +216,8 @@ semantics(void)
         /* an op has no use for the rest, a leaf none for nodes */
         { "{\"op\":\"and\",\"key\":\"k\",\"cmp\":\"no\",\"nodes\":[" YES "]}",
           "", 1 },
-        { "{\"cmp\":\"nex\",\"key\":\"k\",\"nodes\":[{\"op\":\"no\"}]}", "", 1 },
+        { "{\"cmp\":\"nex\",\"key\":\"k\",\"nodes\":[{\"op\":\"no\"}]}",
+          "", 1 },
     };
 
     for (i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
@@ -321,7 +323,8 @@ limits(void)
         CHECK(meets(text, "")
               == (n <= NGX_CENTRIFUGO_FILTER_NODES ? 1 : -1));
 
-        p = text + sprintf(text, "{\"key\":\"k\",\"cmp\":\"in\",\"vals\":[\"a\"");
+        p = text + sprintf(text, "{\"key\":\"k\",\"cmp\":\"in\","
+                                 "\"vals\":[\"a\"");
 
         for (i = 2; i < n; i++) {
             p += sprintf(p, ",\"v%zu\"", i);

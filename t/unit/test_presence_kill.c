@@ -189,7 +189,7 @@ points(void)
 
     for (point = 0; point <= NGX_CENTRIFUGO_POINT_REAP_SHARD; point++) {
 
-        if ((point >= NGX_CENTRIFUGO_POINT_WIPE_BEGUN
+        if ((point >= NGX_CENTRIFUGO_POINT_STREAM_NEW
              && point <= NGX_CENTRIFUGO_POINT_WIPE_EMPTY)
             || point == NGX_CENTRIFUGO_POINT_BELL_PENDING
             || point == NGX_CENTRIFUGO_POINT_CONTROL_LOCKED
@@ -264,7 +264,7 @@ twice(ngx_uint_t step)
 
     for (first = 0; first <= NGX_CENTRIFUGO_POINT_RING_LOGGED; first++) {
 
-        if (first >= NGX_CENTRIFUGO_POINT_WIPE_BEGUN
+        if (first >= NGX_CENTRIFUGO_POINT_STREAM_NEW
             && first <= NGX_CENTRIFUGO_POINT_WIPE_EMPTY)
         {
             continue;
