@@ -91,7 +91,16 @@ GET /health
 === TEST 10: metrics
 --- request
 GET /metrics
---- response_body_like: centrifugo_node_num_clients\{hub="main"\} 0
+--- response_body_like eval
+qr/centrifugo_node_num_clients\{hub="main"\} 0
+.*\# TYPE centrifugo_client_recover counter
+centrifugo_client_recover\{hub="main",recovered="yes"\} 0
+centrifugo_client_recover\{hub="main",recovered="no"\} 0
+.*centrifugo_hub_publications\{hub="main"\} 0
+.*centrifugo_hub_evicted_total\{hub="main",kind="stream"\} 0
+\# TYPE centrifugo_hub_expired_total counter
+.*centrifugo_hub_zone_used_bytes\{hub="main",kind="history"\} 0
+/s
 
 === TEST 11: methods for sessions of nobody
 --- request

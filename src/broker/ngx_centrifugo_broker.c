@@ -3,105 +3,40 @@
  * are subscribed to, and the way from the broadcast log to them.
  */
 
-#include "ngx_centrifugo_broker.h"
-#include "../core/ngx_centrifugo_text.h"
+#include "ngx_centrifugo_table.h"
 
 #if (NGX_CENTRIFUGO_TEST)
 #include "../test/ngx_centrifugo_test.h"
 #endif
 
 
-#define BROKER_WALK  256        /* channels put back in one turn */
-#define BROKER_CHECK 128        /* positions asked for in one turn */
 #define BROKER_LOOK  2048       /* channels looked at for a page */
 #define BROKER_STEPS 300000     /* of a pattern, for a page */
 
 
-typedef struct {
-    ngx_rbtree_t         by_id;
-    ngx_rbtree_t         by_name;
-    ngx_rbtree_node_t    sentinel;
-    time_t               warned;
-
-    /* the publication that is being delivered */
-    ngx_centrifugo_channel_t      *current;     /* NULL: none */
-    ngx_queue_t                    mark;        /* in its subscriptions */
-    ngx_centrifugo_entry_t         entry;
-    ngx_centrifugo_publication_t   pub;
-    ngx_centrifugo_client_info_t   info;
-
-    ngx_queue_t          feeds;         /* by when they were looked at */
-    uint64_t             number;        /* the last that was given */
-
-    /* reading again what the log has lost */
-    ngx_centrifugo_channel_t      *catching;    /* NULL: none */
-    ngx_centrifugo_buf_t           caught;
-    ngx_str_t                      rest;        /* of it */
-
-    /* putting channels back after a wipe */
-    uint64_t             walk_id;
-    uint64_t             walk_limit;
-    ngx_msec_t           walk_again;    /* not before */
-    unsigned             walk_failed:1;
-
-    unsigned             lost:1;        /* feeds have lost entries */
-    unsigned             asking:1;      /* for those of one */
-    unsigned             check:1;       /* positions are due */
-} broker_table_t;
-
-/* the position of a channel is asked for */
-typedef struct {
-    ngx_centrifugo_hub_conf_t     *hcf;
-    uint64_t                       id;
-} broker_check_t;
-
-
-static ngx_centrifugo_channel_t *broker_find(ngx_centrifugo_hub_conf_t *hcf,
-    uint64_t id);
 static ngx_uint_t broker_wanted(ngx_centrifugo_hub_t *hub, uint64_t id);
 static ngx_int_t broker_next(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log);
-static void broker_publication(broker_table_t *table,
+static void broker_publication(ngx_centrifugo_table_t *table,
     ngx_centrifugo_channel_t *ch);
-static void broker_delivered(broker_table_t *table);
-static void broker_release(ngx_centrifugo_channel_t *ch);
-static void broker_insufficient(ngx_centrifugo_channel_t *ch,
-    const ngx_centrifugo_position_t *top);
-static ngx_int_t broker_catch_up(ngx_centrifugo_hub_conf_t *hcf);
-static ngx_int_t broker_catch(ngx_centrifugo_channel_t *ch);
-static void broker_caught(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
-    ngx_centrifugo_engine_result_t *result);
-static ngx_int_t broker_caught_all(ngx_centrifugo_feed_t *feed,
-    ngx_centrifugo_engine_result_t *result, ngx_centrifugo_buf_t *b);
-static ngx_int_t broker_check(ngx_centrifugo_hub_conf_t *hcf);
-static void broker_check_feed(ngx_centrifugo_feed_t *feed);
-static void broker_checked(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
-    ngx_centrifugo_engine_result_t *result);
-static ngx_msec_t broker_meta_ttl(ngx_centrifugo_channel_t *ch);
-static void broker_overrun(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log);
-static ngx_int_t broker_resync(ngx_centrifugo_hub_conf_t *hcf,
-    ngx_log_t *log);
-static void broker_no_room(ngx_centrifugo_hub_conf_t *hcf,
-    const ngx_str_t *what, ngx_log_t *log);
-static ngx_centrifugo_channel_t *broker_from(broker_table_t *table,
-    uint64_t id);
+static void broker_delivered(ngx_centrifugo_table_t *table);
 
 
-static const ngx_centrifugo_restore_t  *broker_restore;
+const ngx_centrifugo_restore_t  *ngx_centrifugo_restore;
 
 
 void
 ngx_centrifugo_broker_restore(const ngx_centrifugo_restore_t *restore)
 {
-    broker_restore = restore;
+    ngx_centrifugo_restore = restore;
 }
 
 
 ngx_int_t
 ngx_centrifugo_broker_init(ngx_centrifugo_hub_conf_t *hcf)
 {
-    broker_table_t  *table;
+    ngx_centrifugo_table_t  *table;
 
-    table = calloc(1, sizeof(broker_table_t));
+    table = calloc(1, sizeof(ngx_centrifugo_table_t));
     if (table == NULL) {
         return NGX_ERROR;
     }
@@ -111,6 +46,8 @@ ngx_centrifugo_broker_init(ngx_centrifugo_hub_conf_t *hcf)
                     ngx_str_rbtree_insert_value);
 
     ngx_queue_init(&table->feeds);
+    ngx_queue_init(&table->lost);
+    ngx_queue_init(&table->ahead);
 
     hcf->channels = table;
     hcf->engine = &ngx_centrifugo_engine_memory;
@@ -128,11 +65,26 @@ ngx_centrifugo_broker_init(ngx_centrifugo_hub_conf_t *hcf)
 void
 ngx_centrifugo_broker_exit(ngx_centrifugo_hub_conf_t *hcf)
 {
-    broker_table_t  *table;
+    ngx_centrifugo_table_t    *table;
+    ngx_centrifugo_channel_t  *current, *catching;
+
+    table = hcf->channels;
+    current = table->current;
+    catching = table->catching;
+
+    table->current = NULL;
+    table->catching = NULL;
+
+    if (current) {
+        ngx_centrifugo_table_release(current);
+    }
+
+    if (catching) {
+        ngx_centrifugo_table_release(catching);
+    }
 
     ngx_centrifugo_engine(hcf)->exit_worker(hcf);
 
-    table = hcf->channels;
     ngx_centrifugo_buf_free(&table->caught);
     free(table);
     hcf->channels = NULL;
@@ -143,9 +95,9 @@ ngx_centrifugo_channel_t *
 ngx_centrifugo_broker_channel(ngx_centrifugo_hub_conf_t *hcf,
     const ngx_str_t *name)
 {
-    ngx_str_t        key;
-    ngx_str_node_t  *node;
-    broker_table_t  *table;
+    ngx_str_t                key;
+    ngx_str_node_t          *node;
+    ngx_centrifugo_table_t  *table;
 
     table = hcf->channels;
     key = *name;
@@ -163,7 +115,7 @@ ngx_centrifugo_channel_t *
 ngx_centrifugo_broker_channel_add(ngx_centrifugo_hub_conf_t *hcf,
     const ngx_str_t *name, uint64_t id)
 {
-    broker_table_t            *table;
+    ngx_centrifugo_table_t    *table;
     ngx_centrifugo_channel_t  *ch;
 
     table = hcf->channels;
@@ -193,6 +145,8 @@ ngx_centrifugo_broker_channel_add(ngx_centrifugo_hub_conf_t *hcf,
     ch->node.key = id;
     ngx_rbtree_insert(&table->by_id, &ch->node);
 
+    table->n++;
+
     return ch;
 }
 
@@ -200,28 +154,29 @@ ngx_centrifugo_broker_channel_add(ngx_centrifugo_hub_conf_t *hcf,
 void
 ngx_centrifugo_broker_channel_free(ngx_centrifugo_channel_t *ch)
 {
-    broker_table_t  *table;
+    ngx_centrifugo_table_t  *table;
 
     table = ch->hcf->channels;
 
+    ngx_centrifugo_feed_drop(ch);
+
     ngx_rbtree_delete(&table->by_id, &ch->node);
     ngx_rbtree_delete(&table->by_name, &ch->name.node);
+
+    table->n--;
 
     free(ch);
 }
 
 
-static ngx_centrifugo_channel_t *
-broker_find(ngx_centrifugo_hub_conf_t *hcf, uint64_t id)
+ngx_centrifugo_channel_t *
+ngx_centrifugo_table_find(ngx_centrifugo_table_t *table, uint64_t id)
 {
-    broker_table_t     *table;
-    ngx_rbtree_node_t  *node, *sentinel;
+    ngx_rbtree_node_t  *node;
 
-    table = hcf->channels;
     node = table->by_id.root;
-    sentinel = table->by_id.sentinel;
 
-    while (node != sentinel) {
+    while (node != table->by_id.sentinel) {
 
         if (node->key == id) {
             return ngx_rbtree_data(node, ngx_centrifugo_channel_t, node);
@@ -234,10 +189,58 @@ broker_find(ngx_centrifugo_hub_conf_t *hcf, uint64_t id)
 }
 
 
+ngx_centrifugo_channel_t *
+ngx_centrifugo_table_from(ngx_centrifugo_table_t *table, uint64_t id)
+{
+    ngx_rbtree_node_t  *node, *found;
+
+    found = NULL;
+    node = table->by_id.root;
+
+    while (node != table->by_id.sentinel) {
+
+        if (node->key >= id) {
+            found = node;
+            node = node->left;
+
+        } else {
+            node = node->right;
+        }
+    }
+
+    return found ? ngx_rbtree_data(found, ngx_centrifugo_channel_t, node)
+                 : NULL;
+}
+
+
+void
+ngx_centrifugo_table_release(ngx_centrifugo_channel_t *ch)
+{
+    if (--ch->count == 0) {
+        ngx_centrifugo_engine(ch->hcf)->unsubscribe(ch);
+    }
+}
+
+
+ngx_msec_t
+ngx_centrifugo_table_meta_ttl(ngx_centrifugo_channel_t *ch)
+{
+    ngx_centrifugo_channel_options_t  *options;
+
+    options = ngx_centrifugo_conf_channel(ch->hcf, &ch->name.str);
+
+    return options ? options->history_meta_ttl : 0;
+}
+
+
 static ngx_uint_t
 broker_wanted(ngx_centrifugo_hub_t *hub, uint64_t id)
 {
-    return broker_find(hub->data, id) != NULL;
+    ngx_centrifugo_hub_conf_t  *hcf;
+
+    hcf = hub->data;
+
+    return ngx_centrifugo_table_find(hcf->channels, id) != NULL;
 }
 
 
@@ -245,8 +248,8 @@ ngx_int_t
 ngx_centrifugo_broker_poll(ngx_centrifugo_hub_conf_t *hcf,
     ngx_centrifugo_deliver_pt deliver, ngx_uint_t budget, ngx_log_t *log)
 {
-    ngx_int_t        rc;
-    broker_table_t  *table;
+    ngx_int_t                rc;
+    ngx_centrifugo_table_t  *table;
 
     table = hcf->channels;
 
@@ -255,17 +258,26 @@ ngx_centrifugo_broker_poll(ngx_centrifugo_hub_conf_t *hcf,
         if (table->current == NULL) {
             budget--;
 
-            /* what was lost comes before what is left */
+            if (ngx_centrifugo_table_lost(table)) {
+                rc = ngx_centrifugo_feed_catch_up(hcf, &budget);
 
-            rc = table->lost ? broker_catch_up(hcf) : broker_next(hcf, log);
+                if (rc == NGX_OK) {
+                    broker_publication(table, table->catching);
+                }
+
+            } else {
+                rc = broker_next(hcf, log);
+            }
 
             if (rc == NGX_BUSY) {
                 return NGX_OK;
             }
 
             if (rc == NGX_DONE) {
-                rc = broker_resync(hcf, log);
-                return (rc == NGX_OK) ? broker_check(hcf) : rc;
+                ngx_centrifugo_feed_even(hcf);
+
+                rc = ngx_centrifugo_rejoin(hcf, log);
+                return (rc == NGX_OK) ? ngx_centrifugo_feed_check(hcf) : rc;
             }
 
             if (rc == NGX_ERROR) {
@@ -301,7 +313,7 @@ static ngx_int_t
 broker_next(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
 {
     ngx_int_t                  rc;
-    broker_table_t            *table;
+    ngx_centrifugo_table_t    *table;
     ngx_centrifugo_entry_t    *entry;
     ngx_centrifugo_channel_t  *ch;
 
@@ -311,7 +323,7 @@ broker_next(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
     rc = ngx_centrifugo_hub_read(&hcf->hub, entry);
 
     if (rc == NGX_DECLINED) {
-        broker_overrun(hcf, log);
+        ngx_centrifugo_feed_overrun(hcf, log);
         return NGX_AGAIN;
     }
 
@@ -320,15 +332,15 @@ broker_next(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
     }
 
     ch = entry->name.len ? ngx_centrifugo_broker_channel(hcf, &entry->name)
-                         : broker_find(hcf, entry->channel);
+                         : ngx_centrifugo_table_find(table, entry->channel);
 
     if (ch == NULL) {
         return NGX_AGAIN;
     }
 
     if (entry->position.offset && ch->feed
-        && entry->position.offset <= ch->feed->caught
-        && entry->position.epoch == ch->feed->position.epoch)
+        && entry->position.offset <= ch->feed->caught.offset
+        && entry->position.epoch == ch->feed->caught.epoch)
     {
         return NGX_AGAIN;
     }
@@ -382,7 +394,7 @@ broker_next(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
  */
 
 static void
-broker_publication(broker_table_t *table, ngx_centrifugo_channel_t *ch)
+broker_publication(ngx_centrifugo_table_t *table, ngx_centrifugo_channel_t *ch)
 {
     ch->count++;
     table->current = ch;
@@ -391,631 +403,18 @@ broker_publication(broker_table_t *table, ngx_centrifugo_channel_t *ch)
 
 
 static void
-broker_delivered(broker_table_t *table)
+broker_delivered(ngx_centrifugo_table_t *table)
 {
-    ngx_centrifugo_feed_t     *feed;
     ngx_centrifugo_channel_t  *ch;
 
     ch = table->current;
-    feed = ch->feed;
     table->current = NULL;
 
-    if (feed && table->pub.offset) {
-        feed->checked = ngx_current_msec;
-
-        if (feed->position.epoch != table->pub.epoch) {
-            feed->caught = 0;
-            feed->position.epoch = table->pub.epoch;
-            feed->position.offset = table->pub.offset;
-
-        } else if (feed->position.offset < table->pub.offset) {
-            feed->position.offset = table->pub.offset;
-        }
+    if (ch->feed && table->pub.offset) {
+        ngx_centrifugo_feed_delivered(ch->feed, table->entry.pos, &table->pub);
     }
 
-    broker_release(ch);
-}
-
-
-static void
-broker_release(ngx_centrifugo_channel_t *ch)
-{
-    if (--ch->count == 0) {
-        ngx_centrifugo_engine(ch->hcf)->unsubscribe(ch);
-    }
-}
-
-
-/*
- * The stream has gone on in a way that this worker can't follow.
- */
-
-static void
-broker_insufficient(ngx_centrifugo_channel_t *ch,
-    const ngx_centrifugo_position_t *top)
-{
-    ngx_centrifugo_feed_t  *feed;
-
-    ch->count++;
-
-    if (broker_restore && broker_restore->insufficient) {
-        broker_restore->insufficient(ch, top);
-    }
-
-    feed = ch->feed;
-
-    if (feed) {
-        feed->position = *top;
-        feed->caught = 0;
-        feed->last.offset = 0;
-        feed->checked = ngx_current_msec;
-    }
-
-    broker_release(ch);
-}
-
-
-static void
-broker_overrun(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
-{
-    ngx_uint_t                 n;
-    ngx_queue_t               *q;
-    broker_table_t            *table;
-    ngx_rbtree_node_t         *node;
-    ngx_centrifugo_feed_t     *feed;
-    ngx_centrifugo_channel_t  *ch;
-
-    table = hcf->channels;
-
-    /* which channels lost something is not known: each may have */
-
-    for (q = ngx_queue_head(&table->feeds);
-         q != ngx_queue_sentinel(&table->feeds);
-         q = ngx_queue_next(q))
-    {
-        feed = ngx_queue_data(q, ngx_centrifugo_feed_t, link);
-
-        if (feed->positioned) {
-            feed->lost = 1;
-            table->lost = 1;
-        }
-    }
-
-    n = 0;
-
-    if (table->by_id.root != table->by_id.sentinel) {
-        for (node = ngx_rbtree_min(table->by_id.root, table->by_id.sentinel);
-             node;
-             node = ngx_rbtree_next(&table->by_id, node))
-        {
-            ch = ngx_rbtree_data(node, ngx_centrifugo_channel_t, node);
-
-            if (ch->feed == NULL || !ch->feed->lost) {
-                n++;
-            }
-        }
-    }
-
-    ngx_centrifugo_hub_add(&hcf->hub, NGX_CENTRIFUGO_COUNT_LOG_LOST, n);
-
-    if (table->warned != ngx_time()) {
-        table->warned = ngx_time();
-
-        ngx_log_error(NGX_LOG_WARN, log, 0,
-                      "centrifugo: this worker fell behind the log of hub "
-                      "\"%V\", publications to up to %ui channels may be lost; "
-                      "a larger \"log=\" in \"zone\" gives it more time",
-                      &hcf->name, n);
-    }
-}
-
-
-/*
- * Channels that followed a stream when the log was overrun read its history
- * since then, one after the other, before the log is read on.  NGX_OK: a
- * publication is to be delivered; NGX_AGAIN: call again; NGX_BUSY: the engine
- * has not answered yet.
- */
-
-static ngx_int_t
-broker_catch_up(ngx_centrifugo_hub_conf_t *hcf)
-{
-    ngx_queue_t            *q;
-    broker_table_t         *table;
-    ngx_centrifugo_feed_t  *feed;
-
-    table = hcf->channels;
-
-    if (table->asking) {
-        return NGX_BUSY;
-    }
-
-    if (table->catching) {
-        return broker_catch(table->catching);
-    }
-
-    for (q = ngx_queue_head(&table->feeds);
-         q != ngx_queue_sentinel(&table->feeds);
-         q = ngx_queue_next(q))
-    {
-        feed = ngx_queue_data(q, ngx_centrifugo_feed_t, link);
-
-        if (feed->lost) {
-            feed->channel->count++;
-            table->catching = feed->channel;
-
-            return broker_catch(feed->channel);
-        }
-    }
-
-    table->lost = 0;
-
-    return NGX_AGAIN;
-}
-
-
-static ngx_int_t
-broker_catch(ngx_centrifugo_channel_t *ch)
-{
-    broker_table_t                  *table;
-    ngx_centrifugo_feed_t           *feed;
-    ngx_centrifugo_completion_t      done;
-    ngx_centrifugo_history_wish_t    wish;
-
-    table = ch->hcf->channels;
-    feed = ch->feed;
-
-    if (feed && feed->lost) {
-
-        /* not asked yet; whoever has overrun it meanwhile asks anew */
-
-        feed->lost = 0;
-        feed->caught = 0;
-        table->asking = 1;
-        table->rest.len = 0;
-        ngx_centrifugo_buf_reset(&table->caught);
-
-        ngx_memzero(&wish, sizeof(ngx_centrifugo_history_wish_t));
-        wish.channel = ch->name.str;
-        wish.since = feed->position;
-        wish.bounded = 1;
-        wish.limit = NGX_CENTRIFUGO_ALL;
-        wish.max = ch->hcf->queue_max_size;
-        wish.meta_ttl = broker_meta_ttl(ch);
-
-        done.handler = broker_caught;
-        done.handle = (uint64_t) (uintptr_t) ch->hcf;
-
-        ngx_centrifugo_engine(ch->hcf)->history(ch->hcf, &wish, &done);
-
-        return NGX_AGAIN;
-    }
-
-    if (feed
-        && ngx_centrifugo_broker_publication_next(&table->rest, &table->pub,
-                                                  &table->info)
-           == NGX_OK)
-    {
-        /* nobody began behind it: who did has its offset */
-
-        table->entry.pos = UINT64_MAX;
-        table->pub.epoch = feed->position.epoch;
-
-        feed->caught = table->pub.offset;
-
-        broker_publication(table, ch);
-
-        return NGX_OK;
-    }
-
-    table->catching = NULL;
-    broker_release(ch);
-
-    return NGX_AGAIN;
-}
-
-
-static void
-broker_caught(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
-    ngx_centrifugo_engine_result_t *result)
-{
-    broker_table_t             *table;
-    ngx_centrifugo_feed_t      *feed;
-    ngx_centrifugo_position_t   top;
-    ngx_centrifugo_hub_conf_t  *hcf;
-
-    hcf = (ngx_centrifugo_hub_conf_t *) (uintptr_t) handle;
-    table = hcf->channels;
-    table->asking = 0;
-
-    feed = table->catching->feed;
-
-    if (feed == NULL) {
-        return;
-    }
-
-    if (rc == NGX_CENTRIFUGO_ENGINE_OK
-        && broker_caught_all(feed, result, &table->caught) == NGX_OK)
-    {
-        table->rest.data = table->caught.start;
-        table->rest.len = ngx_centrifugo_buf_len(&table->caught);
-        return;
-    }
-
-    /* without a position nobody is at the top */
-
-    ngx_memzero(&top, sizeof(ngx_centrifugo_position_t));
-
-    broker_insufficient(table->catching, result ? &result->position : &top);
-}
-
-
-/*
- * Whether what was read goes from the feed's position up to the top; then it is
- * kept.
- */
-
-static ngx_int_t
-broker_caught_all(ngx_centrifugo_feed_t *feed,
-    ngx_centrifugo_engine_result_t *result, ngx_centrifugo_buf_t *b)
-{
-    uint64_t                       first, last;
-    ngx_str_t                      list;
-    ngx_centrifugo_client_info_t   info;
-    ngx_centrifugo_publication_t   pub;
-
-    list = result->publications;
-    first = 0;
-    last = 0;
-
-    while (ngx_centrifugo_broker_publication_next(&list, &pub, &info)
-           == NGX_OK)
-    {
-        first = first ? first : pub.offset;
-        last = pub.offset;
-    }
-
-    if (!ngx_centrifugo_broker_recovered(&feed->position, &result->position,
-                                         result->npublications, first, last))
-    {
-        return NGX_DECLINED;
-    }
-
-    ngx_centrifugo_buf_append(b, result->publications.data,
-                              result->publications.len);
-
-    return b->failed ? NGX_ERROR : NGX_OK;
-}
-
-
-void
-ngx_centrifugo_broker_tick(ngx_centrifugo_hub_conf_t *hcf)
-{
-    broker_table_t  *table;
-
-    table = hcf->channels;
-    table->check = 1;
-}
-
-
-/*
- * Positions that nothing has confirmed for a while are compared with the
- * stream's, when this worker has read all of the log.  NGX_AGAIN: call again.
- */
-
-static ngx_int_t
-broker_check(ngx_centrifugo_hub_conf_t *hcf)
-{
-    ngx_uint_t              n;
-    ngx_msec_t              delay;
-    broker_table_t         *table;
-    ngx_centrifugo_feed_t  *feed;
-
-    table = hcf->channels;
-
-    if (!table->check) {
-        return NGX_OK;
-    }
-
-    delay = hcf->channel_position_check_delay;
-
-    for (n = 0; !ngx_queue_empty(&table->feeds); n++) {
-
-        feed = ngx_queue_data(ngx_queue_head(&table->feeds),
-                              ngx_centrifugo_feed_t, link);
-
-        /* it is looked at twice within the delay, so that is kept nearly */
-
-        if ((ngx_msec_t) (ngx_current_msec - feed->looked) < delay / 2) {
-            break;
-        }
-
-        if (n == BROKER_CHECK) {
-            return NGX_AGAIN;
-        }
-
-        feed->looked = ngx_current_msec;
-
-        ngx_queue_remove(&feed->link);
-        ngx_queue_insert_tail(&table->feeds, &feed->link);
-
-        if (feed->positioned
-            && (ngx_msec_t) (ngx_current_msec - feed->checked) >= delay)
-        {
-            broker_check_feed(feed);
-        }
-    }
-
-    table->check = 0;
-
-    return NGX_OK;
-}
-
-
-static void
-broker_check_feed(ngx_centrifugo_feed_t *feed)
-{
-    broker_check_t                  *check;
-    ngx_centrifugo_channel_t        *ch;
-    ngx_centrifugo_completion_t      done;
-    ngx_centrifugo_history_wish_t    wish;
-
-    ch = feed->channel;
-
-    check = malloc(sizeof(broker_check_t));
-    if (check == NULL) {
-        return;
-    }
-
-    check->hcf = ch->hcf;
-    check->id = ch->node.key;
-
-    ngx_memzero(&wish, sizeof(ngx_centrifugo_history_wish_t));
-    wish.channel = ch->name.str;
-    wish.meta_ttl = broker_meta_ttl(ch);
-
-    done.handler = broker_checked;
-    done.handle = (uint64_t) (uintptr_t) check;
-
-    ngx_centrifugo_engine(ch->hcf)->history(ch->hcf, &wish, &done);
-}
-
-
-static void
-broker_checked(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
-    ngx_centrifugo_engine_result_t *result)
-{
-    broker_check_t             *check;
-    broker_table_t             *table;
-    ngx_centrifugo_feed_t      *feed;
-    ngx_centrifugo_channel_t   *ch;
-    ngx_centrifugo_hub_conf_t  *hcf;
-
-    check = (broker_check_t *) (uintptr_t) handle;
-    hcf = check->hcf;
-    table = hcf->channels;
-    ch = broker_find(hcf, check->id);
-    free(check);
-
-    if (ch == NULL || ch->feed == NULL || rc != NGX_CENTRIFUGO_ENGINE_OK) {
-        return;
-    }
-
-    feed = ch->feed;
-
-    if (feed->position.epoch == result->position.epoch
-        && feed->position.offset >= result->position.offset)
-    {
-        feed->checked = ngx_current_msec;
-        return;
-    }
-
-    /*
-     * What this worker lacks may be on its way, or has come to a part of the
-     * subscribers by now: the next look tells.
-     */
-
-    if (!feed->lost && !ngx_centrifugo_hub_unread(&hcf->hub)
-        && table->current != ch && table->catching != ch)
-    {
-        broker_insufficient(ch, &result->position);
-    }
-}
-
-
-static ngx_msec_t
-broker_meta_ttl(ngx_centrifugo_channel_t *ch)
-{
-    ngx_centrifugo_channel_options_t  *options;
-
-    options = ngx_centrifugo_conf_channel(ch->hcf, &ch->name.str);
-
-    return options ? options->history_meta_ttl : 0;
-}
-
-
-ngx_queue_t *
-ngx_centrifugo_broker_feeds(ngx_centrifugo_hub_conf_t *hcf)
-{
-    broker_table_t  *table;
-
-    table = hcf->channels;
-
-    return &table->feeds;
-}
-
-
-uint64_t
-ngx_centrifugo_broker_number(ngx_centrifugo_hub_conf_t *hcf)
-{
-    broker_table_t  *table;
-
-    table = hcf->channels;
-
-    return ++table->number;
-}
-
-
-/*
- * After a shard was wiped: enters this worker's channels again, in steps.  The
- * log is read up to where it stood when the wipe was seen, so no entry with an
- * old id is left when ids change.
- */
-
-static ngx_int_t
-broker_resync(ngx_centrifugo_hub_conf_t *hcf, ngx_log_t *log)
-{
-    ngx_int_t                  rc;
-    ngx_uint_t                 n;
-    broker_table_t            *table;
-    ngx_centrifugo_hub_t      *hub;
-    ngx_centrifugo_join_t      join;
-    ngx_centrifugo_channel_t  *ch;
-
-    hub = &hcf->hub;
-    table = hcf->channels;
-
-    if (hub->resync == 0 || hub->slot == NGX_CENTRIFUGO_NO_SLOT) {
-        return NGX_OK;
-    }
-
-    if (hub->walk == 0) {
-
-        if (table->walk_failed
-            && (ngx_msec_int_t) (table->walk_again - ngx_current_msec) > 0)
-        {
-            return NGX_OK;
-        }
-
-        table->walk_failed = 0;
-        table->walk_id = 0;
-        table->walk_limit = ngx_centrifugo_hub_resync_begin(hub);
-
-        ngx_log_error(NGX_LOG_WARN, log, 0,
-                      "centrifugo: a damaged part of the zone of hub \"%V\" "
-                      "was emptied, this worker puts its channels back",
-                      &hcf->name);
-
-        return NGX_AGAIN;
-    }
-
-    if (!ngx_centrifugo_hub_resync_ready(hub)) {
-        return NGX_AGAIN;
-    }
-
-    for (n = 0; n < BROKER_WALK; n++) {
-
-        ch = broker_from(table, table->walk_id);
-
-        /* an id beyond the limit was given in this walk */
-
-        if (ch == NULL || ch->node.key >= table->walk_limit) {
-
-            rc = broker_restore ? broker_restore->rest(hcf) : NGX_OK;
-
-            if (rc == NGX_AGAIN) {
-                return NGX_AGAIN;
-            }
-
-            if (rc == NGX_ERROR) {
-                broker_no_room(hcf, &hcf->name, log);
-                return NGX_OK;
-            }
-
-            if (ngx_centrifugo_hub_resync_end(hub) != NGX_OK) {
-
-                /* wiped again meanwhile, or a lock that is none any more */
-
-                table->walk_failed = 1;
-                table->walk_again = ngx_current_msec + 100;
-            }
-
-            return NGX_OK;
-        }
-
-        table->walk_id = ch->node.key + 1;
-
-        ngx_memzero(&join, sizeof(ngx_centrifugo_join_t));
-
-        if (ch->feed && ch->feed->positioned) {
-            join.meta_ttl = broker_meta_ttl(ch);
-        }
-
-        rc = ngx_centrifugo_hub_resync_rejoin(hub, &ch->name.str, &join);
-
-        if (rc == NGX_ERROR) {
-
-            /*
-             * No room: publications go on coming by name, since this worker
-             * has not ended its walk.
-             */
-
-            broker_no_room(hcf, &ch->name.str, log);
-
-            return NGX_OK;
-        }
-
-        if (rc == NGX_OK && join.channel != ch->node.key) {
-            ngx_rbtree_delete(&table->by_id, &ch->node);
-            ch->node.key = join.channel;
-            ngx_rbtree_insert(&table->by_id, &ch->node);
-        }
-
-        if (rc == NGX_OK && broker_restore) {
-            broker_restore->channel(ch);
-        }
-
-        if (rc == NGX_OK && join.meta_ttl) {
-            broker_insufficient(ch, &join.position);
-        }
-    }
-
-    return NGX_AGAIN;
-}
-
-
-static void
-broker_no_room(ngx_centrifugo_hub_conf_t *hcf, const ngx_str_t *what,
-    ngx_log_t *log)
-{
-    broker_table_t  *table;
-
-    ngx_log_error(NGX_LOG_ERR, log, 0,
-                  "centrifugo: no room in the zone of hub \"%V\" to put "
-                  "\"%V\" back, trying again", &hcf->name,
-                  ngx_centrifugo_log_str(what));
-
-    table = hcf->channels;
-
-    hcf->hub.walk = 0;
-    table->walk_failed = 1;
-    table->walk_again = ngx_current_msec + 1000;
-}
-
-
-/* The channel with the smallest id that is not below `id`. */
-
-static ngx_centrifugo_channel_t *
-broker_from(broker_table_t *table, uint64_t id)
-{
-    ngx_rbtree_node_t  *node, *found;
-
-    found = NULL;
-    node = table->by_id.root;
-
-    while (node != table->by_id.sentinel) {
-
-        if (node->key >= id) {
-            found = node;
-            node = node->left;
-
-        } else {
-            node = node->right;
-        }
-    }
-
-    return found ? ngx_rbtree_data(found, ngx_centrifugo_channel_t, node)
-                 : NULL;
+    ngx_centrifugo_table_release(ch);
 }
 
 
@@ -1026,7 +425,7 @@ ngx_centrifugo_broker_channels_page(ngx_centrifugo_hub_conf_t *hcf,
 {
     size_t                           size;
     ngx_uint_t                       n, steps, count;
-    broker_table_t                  *table;
+    ngx_centrifugo_table_t          *table;
     ngx_rbtree_node_t               *node;
     ngx_centrifugo_channel_t        *ch;
     ngx_centrifugo_channel_entry_t   entry;
@@ -1035,7 +434,7 @@ ngx_centrifugo_broker_channels_page(ngx_centrifugo_hub_conf_t *hcf,
     size = 0;
     steps = 0;
 
-    ch = broker_from(table, *cursor);
+    ch = ngx_centrifugo_table_from(table, *cursor);
 
     for (n = 0; ch; n++) {
 
@@ -1043,9 +442,9 @@ ngx_centrifugo_broker_channels_page(ngx_centrifugo_hub_conf_t *hcf,
             return NGX_AGAIN;
         }
 
-        /* what is being delivered holds its channel, too */
+        /* what is being delivered or read again holds its channel, too */
 
-        count = ch->count - (ch == table->current);
+        count = ch->count - (ch == table->current) - (ch == table->catching);
 
         if (count && (glob == NULL
                       || ngx_centrifugo_glob_match(glob, &ch->name.str,
@@ -1079,18 +478,24 @@ ngx_centrifugo_broker_channels_page(ngx_centrifugo_hub_conf_t *hcf,
 ngx_uint_t
 ngx_centrifugo_broker_wake(ngx_centrifugo_hub_conf_t *hcf)
 {
-    ngx_uint_t       own;
-    broker_table_t  *table;
+    ngx_uint_t               own;
+    ngx_centrifugo_table_t  *table;
 
     table = hcf->channels;
     own = ngx_centrifugo_hub_wake(&hcf->hub);
 
     /*
      * A wipe that this worker just saw: its next turn puts back its own.  One
-     * that found no room waits for the tick.
+     * that found no room waits for the tick.  An answer that came late lets it
+     * go on with what was lost.
      */
 
-    return own || (hcf->hub.resync && !table->walk_failed);
+    if (table == NULL) {
+        return 0;
+    }
+
+    return own || (hcf->hub.resync && !table->walk_failed)
+           || (ngx_centrifugo_table_lost(table) && !table->asking);
 }
 
 

@@ -23,7 +23,7 @@ typedef enum {
 /*
  * What few channels have: those with positioned subscribers, or with such that
  * get deltas or numbers instead of names.  It is there as long as `users` is
- * not 0.
+ * not 0, and a while longer after a catch-up.
  */
 typedef struct ngx_centrifugo_channel_s  ngx_centrifugo_channel_t;
 
@@ -33,12 +33,17 @@ typedef struct {
     ngx_centrifugo_position_t    position;      /* of what this worker has
                                                    delivered last, or found
                                                    when it joined */
+    uint64_t                     pos;           /* of the log, where the feed
+                                                   begins */
     ngx_msec_t                   checked;       /* the position, the last time:
                                                    by an entry or by asking */
     ngx_msec_t                   looked;        /* whether that is due */
-    uint64_t                     caught;        /* entries of the log up to this
-                                                   offset came by a catch-up */
-    ngx_uint_t                   users;         /* subscriptions */
+    ngx_centrifugo_position_t    caught;        /* entries of the log up to this
+                                                   came by a catch-up */
+    ngx_queue_t                  lost;          /* of those that have to or
+                                                   did, next NULL: did not */
+    ngx_uint_t                   users;         /* subscriptions, and the
+                                                   broker */
     ngx_uint_t                   positioned;    /* of them */
     ngx_uint_t                   deltas;        /* of them */
     uint64_t                     id;            /* instead of its name, 0: none
@@ -46,7 +51,6 @@ typedef struct {
     ngx_centrifugo_position_t    last;          /* of `payload`; offset 0: none
                                                    is kept */
     ngx_centrifugo_buf_t         payload;       /* while there are deltas */
-    unsigned                     lost:1;        /* entries perhaps were */
 } ngx_centrifugo_feed_t;
 
 /*
@@ -256,13 +260,10 @@ ngx_int_t ngx_centrifugo_broker_poll(ngx_centrifugo_hub_conf_t *hcf,
  */
 void ngx_centrifugo_broker_tick(ngx_centrifugo_hub_conf_t *hcf);
 
-/* within the broker: all feeds of a hub, and its next number */
-ngx_queue_t *ngx_centrifugo_broker_feeds(ngx_centrifugo_hub_conf_t *hcf);
-uint64_t ngx_centrifugo_broker_number(ngx_centrifugo_hub_conf_t *hcf);
-
 /*
- * To be called once after any number of publishes, with no lock held: wakes
- * the other workers, and tells by 1 that this one has to poll, too.
+ * To be called once after any number of publishes, and after an answer that an
+ * engine gives late, with no lock held: wakes the other workers, and tells by 1
+ * that this one has to poll, too.
  */
 ngx_uint_t ngx_centrifugo_broker_wake(ngx_centrifugo_hub_conf_t *hcf);
 
@@ -317,12 +318,12 @@ ngx_uint_t ngx_centrifugo_broker_recovered(
     uint64_t last);
 
 /*
- * A subscription needs the channel's feed, found or made, and gives it up.
- * NULL: no memory.
+ * A subscription that begins at such a result needs the channel's feed, found
+ * or made, and gives it up.  NULL: no memory.
  */
 ngx_centrifugo_feed_t *ngx_centrifugo_feed_take(
     ngx_centrifugo_channel_t *channel,
-    const ngx_centrifugo_position_t *position);
+    const ngx_centrifugo_engine_result_t *result);
 void ngx_centrifugo_feed_give(ngx_centrifugo_channel_t *channel);
 
 /* The number of a channel with a feed; none is given twice. */

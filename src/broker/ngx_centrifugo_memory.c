@@ -41,9 +41,9 @@ static ngx_int_t memory_room(ngx_centrifugo_history_t *h,
 static ngx_int_t memory_read(ngx_centrifugo_hub_conf_t *hcf,
     ngx_centrifugo_history_t *h, ngx_centrifugo_buf_t *list, size_t max,
     ngx_int_t rc);
-static ngx_uint_t memory_recovered(
+static ngx_uint_t memory_recover(ngx_centrifugo_hub_conf_t *hcf,
     const ngx_centrifugo_subscribe_wish_t *wish,
-    ngx_centrifugo_history_t *h, ngx_centrifugo_buf_t *list);
+    ngx_centrifugo_history_t *h, ngx_centrifugo_buf_t *list, ngx_int_t rc);
 static void memory_take_list(ngx_centrifugo_buf_t *list);
 static void memory_give_list(ngx_centrifugo_buf_t *list);
 static int memory_compare(const void *one, const void *two);
@@ -215,10 +215,7 @@ memory_subscribe(ngx_centrifugo_hub_conf_t *hcf,
     result.pos = join.pos;
     result.position = join.position;
 
-    if (wish->recover
-        && memory_read(hcf, &h, &list, wish->max, read) == NGX_OK
-        && memory_recovered(wish, &h, &list))
-    {
+    if (wish->recover && memory_recover(hcf, wish, &h, &list, read)) {
         result.recovered = 1;
         result.publications.data = list.start;
         result.publications.len = ngx_centrifugo_buf_len(&list);
@@ -557,13 +554,40 @@ memory_room(ngx_centrifugo_history_t *h, ngx_centrifugo_buf_t *list,
 }
 
 
+/*
+ * Reads what the first part, which gave `rc`, has left, and tells whether that
+ * is what was missed.
+ */
+
 static ngx_uint_t
-memory_recovered(const ngx_centrifugo_subscribe_wish_t *wish,
-    ngx_centrifugo_history_t *h, ngx_centrifugo_buf_t *list)
+memory_recover(ngx_centrifugo_hub_conf_t *hcf,
+    const ngx_centrifugo_subscribe_wish_t *wish,
+    ngx_centrifugo_history_t *h, ngx_centrifugo_buf_t *list, ngx_int_t rc)
 {
     u_char                   *p;
     uint64_t                  first, last;
+    ngx_uint_t                cache;
     ngx_centrifugo_stored_t   stored;
+
+    cache = (wish->recover == NGX_CENTRIFUGO_RECOVER_CACHE);
+
+    if (cache && wish->since.offset
+        && wish->since.offset == h->position.offset
+        && wish->since.epoch == h->position.epoch)
+    {
+        h->n = 0;
+        return 1;
+    }
+
+    if (!cache && wish->since.epoch
+        && wish->since.epoch != h->position.epoch)
+    {
+        return 0;
+    }
+
+    if (memory_read(hcf, h, list, wish->max, rc) != NGX_OK) {
+        return 0;
+    }
 
     first = 0;
     last = 0;
@@ -578,20 +602,12 @@ memory_recovered(const ngx_centrifugo_subscribe_wish_t *wish,
         last = stored.offset;
     }
 
-    if (wish->recover == NGX_CENTRIFUGO_RECOVER_STREAM) {
-        return ngx_centrifugo_broker_recovered(&wish->since, &h->position,
-                                               h->n, first, last);
+    if (cache) {
+        return last && last == h->position.offset;
     }
 
-    if (wish->since.offset && wish->since.offset == h->position.offset
-        && wish->since.epoch == h->position.epoch)
-    {
-        ngx_centrifugo_buf_reset(list);
-        h->n = 0;
-        return 1;
-    }
-
-    return last && last == h->position.offset;
+    return ngx_centrifugo_broker_recovered(&wish->since, &h->position, h->n,
+                                           first, last);
 }
 
 

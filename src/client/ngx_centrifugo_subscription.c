@@ -105,8 +105,7 @@ ngx_centrifugo_subscription_create(ngx_centrifugo_client_t *client,
     sub->feed = grant->positioned || grant->delta || grant->compact;
 
     if (sub->feed
-        && ngx_centrifugo_feed_take(result->channel, &result->position)
-           == NULL)
+        && ngx_centrifugo_feed_take(result->channel, result) == NULL)
     {
         free(sub->extra);
         free(sub);
@@ -133,13 +132,6 @@ ngx_centrifugo_subscription_create(ngx_centrifugo_client_t *client,
     sub->token = grant->token;
     sub->push = grant->push;
     sub->serial = ++subscription_serial;
-
-    if (sub->positioned && sub->channel->feed->positioned == 0) {
-
-        /* others that have the feed follow no stream */
-
-        sub->channel->feed->position = result->position;
-    }
 
     subscription_feed(sub, 1);
 

@@ -264,7 +264,12 @@ ngx_centrifugo_due_next(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
 
             if (due_first(level - 1, tick) && shard->due[place]) {
                 *due = due_item(shm, n, shard->due[place]);
-                return (*due && (*due)->tick) ? NGX_OK : NGX_ERROR;
+
+                /* in another's list it would come again and again */
+
+                return (*due && (*due)->tick
+                        && due_list(level - 1, (*due)->tick - 1) == place)
+                       ? NGX_OK : NGX_ERROR;
             }
         }
 

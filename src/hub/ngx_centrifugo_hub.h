@@ -495,7 +495,7 @@ void ngx_centrifugo_hub_tally_slots(ngx_centrifugo_hub_t *hub,
 ngx_int_t ngx_centrifugo_hub_read(ngx_centrifugo_hub_t *hub,
     ngx_centrifugo_entry_t *entry);
 
-/* 1 when there may be entries that this worker has not read yet. */
+/* 1 when there may be entries for this worker that it has not read yet. */
 ngx_uint_t ngx_centrifugo_hub_unread(ngx_centrifugo_hub_t *hub);
 
 /*

@@ -222,9 +222,18 @@ ngx_centrifugo_hub_read(ngx_centrifugo_hub_t *hub,
 ngx_uint_t
 ngx_centrifugo_hub_unread(ngx_centrifugo_hub_t *hub)
 {
-    return hub->reading
-           || hub_member(hub->shm, hub->slot)->cursor
-              != __atomic_load_n(&hub->shm->log.head, __ATOMIC_ACQUIRE);
+    uint64_t                  head;
+    ngx_centrifugo_member_t  *m;
+
+    if (hub->reading) {
+        return 1;
+    }
+
+    m = hub_member(hub->shm, hub->slot);
+    head = __atomic_load_n(&hub->shm->log.head, __ATOMIC_ACQUIRE);
+
+    return m->cursor != head
+           && __atomic_load_n(&m->last, __ATOMIC_ACQUIRE) >= m->cursor;
 }
 
 

@@ -4,10 +4,11 @@
  */
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import http2 from 'node:http2';
 
-import { Client } from './lib/client.mjs';
-import { sleep, TEST_MODULE, until } from './lib/server.mjs';
+import { Client, onAllWorkers } from './lib/client.mjs';
+import { sleep, TEST_MODULE, until, within } from './lib/server.mjs';
 import { suite } from './lib/suite.mjs';
 
 const MESSAGE = { 100: 'internal server error', 102: 'unknown channel',
@@ -860,9 +861,36 @@ suite('API of a late engine', { concurrency: 4 }, async (s) => {
         assert.deepEqual(replies, [err(107), { publish: {} }]);
     });
 
+    s.it('workers hear of what begins late', async () => {
+        const list = await onAllWorkers(server.workers(), 1,
+            () => Client.connect(server.ws()));
+        const channel = fresh();
+        const commands = [];
+
+        for (const c of list) {
+            await c.subscribe(channel);
+            commands.push({ history: { channel } },
+                          { unsubscribe: { channel, client: c.id } });
+        }
+
+        const [replies, took] = await batch(commands);
+
+        assert.deepEqual(replies.map((x) => Object.keys(x)[0]),
+                         commands.map((x) => Object.keys(x)[0]));
+
+        /* an unsubscribe does not wait for the engine, or a worker's tick */
+
+        assert.ok(took < list.length * (DELAY + 150), `${took} ms`);
+
+        for (const c of list) {
+            assert.equal((await c.json()).push.unsubscribe.code, 2000);
+            c.terminate();
+        }
+    });
+
     s.it('the caller leaves, all is done', async () => {
         const channel = `left${++serial}`;
-        const large = `large${serial}`;
+        const kept = fresh();
         const c = await Client.connect(server.ws());
 
         await c.subscribe(channel);
@@ -871,6 +899,7 @@ suite('API of a late engine', { concurrency: 4 }, async (s) => {
                                       { rejectUnauthorized: false });
 
         session.on('error', () => {});
+        await within(5000, 'HTTP/2', once(session, 'connect'));
 
         const leave = async (path, body) => {
             const req = session.request({ ':method': 'POST', ':path': path });
@@ -891,11 +920,10 @@ suite('API of a late engine', { concurrency: 4 }, async (s) => {
 
         /* what fails then is in the log with its name */
 
-        await leave('/api/publish', { channel: large, data: 1,
-                                      tags: LARGE });
+        await leave('/api/history', { channel: kept, since: { epoch: 'x' } });
         await until('the line', () => server.log().includes(
-            `publish to channel "${large}" of hub "main" failed with 107 `
-            + '"bad request": it is too large for the log'));
+            `API command "history" of hub "main" with channel "${kept}", `
+            + 'user "", client "" failed with 112'));
 
         session.close();
         c.terminate();

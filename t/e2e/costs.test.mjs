@@ -13,6 +13,7 @@ import { suite } from './lib/suite.mjs';
 const CLIENTS = 2000;
 const CHANNELS = 10;
 const TOKENS = 20000;
+const RECOVERIES = 5000;
 const TICK = 10000;                     /* us, of /proc/PID/stat */
 
 
@@ -25,7 +26,9 @@ suite('costs', { timeout: 58000 }, async (s) => {
         zone: '32m', workers: 1,
         hub: `token_hmac_secret_key secret; api_insecure on;
             message_size_limit 1m;
-            allow_subscribe_for_client on;`,
+            allow_subscribe_for_client on;
+            namespace kept { allow_subscribe_for_client on;
+                history_size 100; history_ttl 10m; force_recovery on; }`,
     });
     const token = jwt({ sub: '42', exp: now() + 1000 });
     const connect = () => Client.connect(server.ws(), { connect: { token } });
@@ -84,13 +87,51 @@ suite('costs', { timeout: 58000 }, async (s) => {
         assert.ok(zoned <= 192 + 16, `${zoned} bytes in the zone`);
     });
 
-    await s.serial('a token', async () => {
-        const cpu = () => {
-            const f = fs.readFileSync(`/proc/${server.workers()[0]}/stat`,
-                                      'utf8').split(') ')[1].split(' ');
+    await s.serial('a subscription with a position', async () => {
+        await subscribing((n, i) => `kept:warm${i}`);
 
-            return (Number(f[11]) + Number(f[12])) * TICK;
-        };
+        const [bytes] = await subscribing((n, i) => `kept:same${i}`);
+
+        assert.ok(bytes <= 96 + 24, `${bytes} bytes`);
+    });
+
+    const cpu = () => {
+        const f = fs.readFileSync(`/proc/${server.workers()[0]}/stat`,
+                                  'utf8').split(') ')[1].split(' ');
+
+        return (Number(f[11]) + Number(f[12])) * TICK;
+    };
+
+    await s.serial('recovery of 100 publications', async () => {
+        const channel = 'kept:recovery';
+        const data = 'x'.repeat(126);
+        const c = list[0];
+
+        for (let i = 0; i < 100; i++) {
+            await server.request('POST', '/api/publish',
+                { body: JSON.stringify({ channel, data }) });
+        }
+
+        const before = cpu();
+
+        for (let i = 0; i < RECOVERIES; i += 20) {
+            c.send(...Array.from({ length: 20 }, (_, k) => [
+                { id: 1000 + k, subscribe: { channel, recover: true } },
+                { id: 2000 + k, unsubscribe: { channel } }]).flat());
+
+            const lines = await c.settle();
+
+            assert.ok(lines.every((l, k) => k % 2
+                || l.includes('"recovered":true')));
+        }
+
+        const took = (cpu() - before) / RECOVERIES;
+
+        console.log(`# ${took} us for a recovery`);
+        assert.ok(took <= 200, `${took} us`);
+    });
+
+    await s.serial('a token', async () => {
         const c = list[0];
         const before = cpu();
 

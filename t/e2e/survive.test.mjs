@@ -239,6 +239,14 @@ suite('a full zone', { timeout: 58000 }, async (s) => {
         await api.publish('gone', 1);
         away.terminate();
 
+        /* so many positions that the oldest have to go, too */
+
+        for (let i = 0; i < 7000; i += 500) {
+            await api.commands(...Array.from({ length: 500 }, (_, k) => (
+                { method: 'publish',
+                  params: { channel: `once${i + k}`, data: 1 } })));
+        }
+
         const running = [0, 1].map(() => publisher(server, record, control,
             (n) => (n % 10 ? `c${control.n % 20000}` : 'kept'),
             (n) => 'y'.repeat(Math.floor(Math.random() * 4000))));

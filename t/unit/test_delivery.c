@@ -175,6 +175,30 @@ hears(ngx_uint_t i, const char *text)
 }
 
 
+static void
+joins(void)
+{
+    uint64_t                      offset;
+    ngx_centrifugo_client_info_t  info;
+
+    memset(&info, 0, sizeof(info));
+    info.user = S("u");
+    info.client = S("id");
+
+    offset = pub.offset;
+    pub.type = NGX_CENTRIFUGO_PUSH_JOIN;
+    pub.info = &info;
+    pub.offset = 0;
+    deliver("");
+    pub.type = NGX_CENTRIFUGO_PUSH_PUBLICATION;
+    pub.info = NULL;
+    pub.offset = offset;
+}
+
+
+#define JOIN(name)                                                           \
+    "#{\"push\":{" name ",\"join\":{\"info\":{\"user\":\"u\","               \
+    "\"client\":\"id\"}}}}"
 #define PLAIN(data, offset)                                                  \
     "#{\"push\":{\"channel\":\"c\",\"pub\":{\"data\":" data ",\"offset\":"   \
     offset "}}}"
@@ -398,24 +422,7 @@ forms(void)
         sub(i)->push = (i != 6);
     }
 
-    {
-        ngx_centrifugo_client_info_t  info;
-
-        memset(&info, 0, sizeof(info));
-        info.user = S("u");
-        info.client = S("id");
-        pub.type = NGX_CENTRIFUGO_PUSH_JOIN;
-        pub.info = &info;
-        pub.offset = 0;
-        deliver("");
-        pub.type = NGX_CENTRIFUGO_PUSH_PUBLICATION;
-        pub.info = NULL;
-    }
-
-#define JOIN(name)                                                           \
-    "#{\"push\":{" name ",\"join\":{\"info\":{\"user\":\"u\","               \
-    "\"client\":\"id\"}}}}"
-
+    joins();
     CHECK(hears(0, JOIN("\"channel\":\"c\"")));
     CHECK(hears(2, JOIN("\"id\":1")));
     CHECK(hears(3, JOIN("\"channel\":\"c\"")));
@@ -425,8 +432,8 @@ forms(void)
 
     /* a JSON client can't be told what is not JSON; nothing at all it can */
 
-    pub.offset = 3;
     pub.json = 0;
+    pub.offset = 3;
     ngx_centrifugo_buf_reset(&l[0].out);
     ngx_centrifugo_buf_reset(&l[3].out);
     deliver("");
@@ -688,18 +695,24 @@ held(void)
     deliver(text(5));
     CHECK(understands(1, text(5)) == 'd');
 
-    /* all of it is: the base is what was recovered, or none */
+    /* all of it is: the base is what was recovered, or none; a join is none */
+
+    s->push = 1;
 
     for (i = 0; i < 2; i++) {
         s->pending = 1;
         deliver(text(6 + i));
+        joins();
+        CHECK(hears(1, ""));
         s->position[0].offset = 6 + i;
         s->pending = 0;
         s->based = i;
         ngx_centrifugo_delivery_answered(s);
         CHECK(ngx_centrifugo_delivery_flush() == NGX_OK);
-        CHECK(understands(1, "") == 0 && s->based == i);
+        CHECK(hears(1, JOIN("\"channel\":\"c\"")) && s->based == i);
     }
+
+    s->push = 0;
 
     /* one of no stream, or one that is filtered, comes last: no base */
 
