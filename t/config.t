@@ -187,7 +187,7 @@ bad('publication_data_format xml', hub('publication_data_format xml;'),
 my $kept = 'history_size 10; history_ttl 10m;';
 
 for my $block (sub { hub(@_) }, sub { hub('namespace ns {', @_, '}') }) {
-    good("history: $_", $block->($_))
+    good("history: $_", $block->($_), qr/^(?!.*\[warn\])/s)
         for $kept, 'history_size 0; history_ttl 0;',
             'history_size 1000000; history_ttl 1s; history_meta_ttl 1s;',
             "$kept history_meta_ttl 3650d;", "$kept force_positioning on;",
@@ -198,10 +198,10 @@ for my $block (sub { hub(@_) }, sub { hub('namespace ns {', @_, '}') }) {
             . 'delta_publish on;';
 
     bad("history: $$_[0]", $block->($$_[0]), $$_[1])
-        for ['history_size 10;', qr/history_size of .* needs the other: write/],
-            ['history_ttl 10m;', qr/history_ttl of .* needs the other: write/],
-            ['history_size 10; history_ttl 0;', qr/needs the other/],
-            ["$kept history_meta_ttl 5m;", qr/write "history_meta_ttl 600000ms/],
+        for ['history_size 10;', qr/history_size of .* without history_ttl: w/],
+            ['history_ttl 10m;', qr/history_ttl of .* without history_size: w/],
+            ['history_size 10; history_ttl 0;', qr/nothing without history_ttl/],
+            ["$kept history_meta_ttl 5m;", qr/write "history_meta_ttl 600s;"/],
             ['history_size 10; history_ttl 365d;', qr/less than history_ttl/],
             ['history_size 1000001;', qr/number of publications up to 1000000/],
             ['history_ttl 1500ms;', qr/time in whole seconds/],
@@ -220,16 +220,28 @@ for my $block (sub { hub(@_) }, sub { hub('namespace ns {', @_, '}') }) {
              'history_meta_ttl 1h', 'force_recovery_mode cache',
              'allowed_delta_types fossil', 'delta_publish on');
 
-    good("history: $$_[0] has no effect", $block->($$_[0]),
-         qr/\[warn\].*$$_[1] of .* has no effect without $$_[2]/)
-        for ['allow_recovery on;', 'allow_recovery', 'history_size'],
-            ['allow_positioning on;', 'allow_positioning', 'history_size'],
-            ['force_positioning on;', 'force_positioning', 'history_size'],
-            ['delta_publish on;', 'delta_publish', 'history_size'],
-            ["$kept force_recovery_mode cache;", 'force_recovery_mode',
-             'force_recovery'],
+    good("history: $$_[0] changes nothing", $block->($$_[0]),
+         qr/\[warn\] .*$$_[1] of \w+ "\w+" changes nothing .* write "$$_[2]/)
+        for (map { [/recovery_mode/ ? "$_ cache;" : /types/ ? "$_ fossil;"
+                    : /ttl/ ? "$_ 1h;" : "$_ on;", $_, 'history_size 100;'] }
+             qw(allow_recovery allow_positioning force_positioning
+                force_recovery_mode allowed_delta_types delta_publish
+                history_meta_ttl allow_history_for_client
+                allow_history_for_subscriber)),
+            ["$kept force_recovery_mode cache; allow_positioning on;",
+             'force_recovery_mode', 'force_recovery on;'],
             ["$kept allowed_delta_types fossil;", 'allowed_delta_types',
-             'history and force_positioning'];
+             'allow_positioning on;'],
+            ["$kept force_recovery on; delta_publish on;", 'delta_publish',
+             'allowed_delta_types fossil;'];
+
+    # whoever may read the history may ask for a position
+
+    for my $right (qw(allow_history_for_client allow_history_for_subscriber)) {
+        good("history: $right is enough", $block->("$kept $right on;"
+             . 'force_recovery_mode cache; allowed_delta_types fossil;'),
+             qr/^(?!.*\[warn\])/s);
+    }
 }
 
 good("api_error_mode '$_'", hub("api_error_mode '$_';")) for '', 'transport';

@@ -58,7 +58,7 @@ for my $conf (glob 'examples/*/nginx.conf') {
     unlike($out, qr/\[(warn|emerg|error)\]/, "$conf: nothing to complain of");
 }
 
-my $docs = slurp('docs/authentication.md') . slurp('docs/channels.md');
+my $docs = join '', map { slurp($_) } glob 'docs/*.md';
 my $files = 0;
 
 for my $file (glob('examples/tokens/*'), glob('examples/*/nginx.conf')) {

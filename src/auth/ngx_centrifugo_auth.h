@@ -155,6 +155,10 @@ struct ngx_centrifugo_verifier_s {
 ngx_int_t ngx_centrifugo_verifier_prepare(ngx_conf_t *cf,
     ngx_centrifugo_verifier_t *verifier);
 
+/* 1 when any key is configured, wherever it comes from */
+ngx_uint_t ngx_centrifugo_verifier_has_keys(
+    const ngx_centrifugo_verifier_t *verifier);
+
 /* Frees the keys that were fetched, when the worker exits. */
 void ngx_centrifugo_verifier_exit(ngx_centrifugo_verifier_t *verifier);
 

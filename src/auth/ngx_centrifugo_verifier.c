@@ -95,6 +95,14 @@ ngx_centrifugo_verifier_prepare(ngx_conf_t *cf,
 }
 
 
+ngx_uint_t
+ngx_centrifugo_verifier_has_keys(const ngx_centrifugo_verifier_t *verifier)
+{
+    return verifier->hmac_secret_key.len || verifier->rsa_public_key.len
+           || verifier->ecdsa_public_key.len || verifier->jwks_endpoint.len;
+}
+
+
 void
 ngx_centrifugo_verifier_exit(ngx_centrifugo_verifier_t *verifier)
 {

@@ -11,8 +11,11 @@
 static void conf_init_options(ngx_centrifugo_channel_options_t *options);
 static ngx_int_t conf_check_history(ngx_conf_t *cf, const char *where,
     ngx_str_t *name, ngx_centrifugo_channel_options_t *options);
-static void conf_no_effect(ngx_conf_t *cf, const char *where,
-    ngx_str_t *name, ngx_flag_t on, const char *option, const char *needs);
+static void conf_check_use(ngx_conf_t *cf, const char *where,
+    ngx_str_t *name, ngx_centrifugo_channel_options_t *options,
+    ngx_uint_t history);
+static void conf_no_use(ngx_conf_t *cf, const char *where,
+    ngx_str_t *name, ngx_flag_t on, const char *option, const char *write);
 
 
 /* all that are on or off, and off by default */
@@ -199,23 +202,18 @@ static ngx_int_t
 conf_check_history(ngx_conf_t *cf, const char *where, ngx_str_t *name,
     ngx_centrifugo_channel_options_t *options)
 {
-    ngx_uint_t  size, ttl, recovery, positioning;
+    ngx_uint_t  size, ttl;
 
     size = options->history_size != NGX_CONF_UNSET_UINT
            && options->history_size;
     ttl = options->history_ttl != NGX_CONF_UNSET_MSEC && options->history_ttl;
 
-    recovery = options->force_recovery == 1 || options->allow_recovery == 1;
-    positioning = recovery || options->force_positioning == 1
-                  || options->allow_positioning == 1
-                  || options->allow_history_for_client == 1
-                  || options->allow_history_for_subscriber == 1;
-
     if (size != ttl) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "%s of %s \"%V\" needs the other: write "
+                           "%s of %s \"%V\" is nothing without %s: write "
                            "\"history_size 100; history_ttl 10m;\"",
-                           size ? "history_size" : "history_ttl", where, name);
+                           size ? "history_size" : "history_ttl", where, name,
+                           size ? "history_ttl" : "history_size");
         return NGX_ERROR;
     }
 
@@ -225,8 +223,8 @@ conf_check_history(ngx_conf_t *cf, const char *where, ngx_str_t *name,
     {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "history_meta_ttl of %s \"%V\" is less than "
-                           "history_ttl: write \"history_meta_ttl %Mms;\" or "
-                           "more", where, name, options->history_ttl);
+                           "history_ttl: write \"history_meta_ttl %Ms;\" or "
+                           "more", where, name, options->history_ttl / 1000);
         return NGX_ERROR;
     }
 
@@ -249,41 +247,75 @@ conf_check_history(ngx_conf_t *cf, const char *where, ngx_str_t *name,
         return NGX_ERROR;
     }
 
-    if (!size) {
-        conf_no_effect(cf, where, name, options->allow_recovery,
-                       "allow_recovery", "history_size");
-        conf_no_effect(cf, where, name, options->force_positioning,
-                       "force_positioning", "history_size");
-        conf_no_effect(cf, where, name, options->allow_positioning,
-                       "allow_positioning", "history_size");
-        conf_no_effect(cf, where, name, options->delta_publish,
-                       "delta_publish", "history_size");
-    }
-
-    if (!recovery) {
-        conf_no_effect(cf, where, name,
-                       options->recover == NGX_CENTRIFUGO_RECOVERY_CACHE,
-                       "force_recovery_mode", "force_recovery");
-    }
-
-    if (!positioning || !size) {
-        conf_no_effect(cf, where, name, options->delta_fossil,
-                       "allowed_delta_types",
-                       "history and force_positioning");
-    }
+    conf_check_use(cf, where, name, options, size);
 
     return NGX_OK;
 }
 
 
+/*
+ * What is not wrong, but changes nothing.  Who may read the history may also
+ * ask for a position; tokens may give one where no option does.
+ */
+
 static void
-conf_no_effect(ngx_conf_t *cf, const char *where, ngx_str_t *name,
-    ngx_flag_t on, const char *option, const char *needs)
+conf_check_use(ngx_conf_t *cf, const char *where, ngx_str_t *name,
+    ngx_centrifugo_channel_options_t *options, ngx_uint_t history)
+{
+    ngx_flag_t   cache, recovery, position;
+    const char  *write;
+
+    recovery = options->force_recovery == 1 || options->allow_recovery == 1
+               || options->allow_history_for_client == 1
+               || options->allow_history_for_subscriber == 1;
+    position = recovery || options->force_positioning == 1
+               || options->allow_positioning == 1;
+    cache = (options->recover == NGX_CENTRIFUGO_RECOVERY_CACHE);
+
+    if (!history) {
+        write = "\"history_size 100; history_ttl 10m;\"";
+
+        conf_no_use(cf, where, name,
+                    options->history_meta_ttl != NGX_CONF_UNSET_MSEC,
+                    "history_meta_ttl", write);
+        conf_no_use(cf, where, name, options->force_positioning,
+                    "force_positioning", write);
+        conf_no_use(cf, where, name, options->allow_positioning,
+                    "allow_positioning", write);
+        conf_no_use(cf, where, name, options->allow_recovery,
+                    "allow_recovery", write);
+        conf_no_use(cf, where, name, cache, "force_recovery_mode", write);
+        conf_no_use(cf, where, name, options->delta_fossil,
+                    "allowed_delta_types", write);
+        conf_no_use(cf, where, name, options->delta_publish, "delta_publish",
+                    write);
+        conf_no_use(cf, where, name, options->allow_history_for_client,
+                    "allow_history_for_client", write);
+        conf_no_use(cf, where, name, options->allow_history_for_subscriber,
+                    "allow_history_for_subscriber", write);
+
+        return;
+    }
+
+    conf_no_use(cf, where, name, cache && !recovery, "force_recovery_mode",
+                "\"force_recovery on;\"");
+    conf_no_use(cf, where, name, options->delta_fossil == 1 && !position,
+                "allowed_delta_types", "\"allow_positioning on;\"");
+    conf_no_use(cf, where, name,
+                options->delta_publish == 1 && options->delta_fossil != 1,
+                "delta_publish", "\"allowed_delta_types fossil;\"");
+}
+
+
+static void
+conf_no_use(ngx_conf_t *cf, const char *where, ngx_str_t *name,
+    ngx_flag_t on, const char *option, const char *write)
 {
     if (on == 1) {
         ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                           "%s of %s \"%V\" has no effect without %s",
-                           option, where, name, needs);
+                           "%s of %s \"%V\" changes nothing by itself: write "
+                           "%s beside it, or leave it out", option, where,
+                           name, write);
     }
 }
 

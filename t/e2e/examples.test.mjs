@@ -390,6 +390,98 @@ suite('examples', { timeout: 180000 }, async (s) => {
         await example.finish();
     });
 
+    await s.serial('examples/history', async () => {
+        const example = new Example('history', {
+            ...certificate,
+            'secrets.conf': 'token_hmac_secret_key s; api_key k;',
+        });
+
+        await example.start();
+
+        const api = apiOf(example, { key: 'k' });
+        const publish = (channel, data, more = {}) => api.call('publish', {
+            channel, data, ...more });
+        const open = (connect) => Client.connect(example.ws(), { connect });
+        const ann = await open({ token: jwt({ sub: '42' }, 's') });
+        const bob = await open({ token: jwt({ sub: '43' }, 's') });
+        const sub = async (c, channel, more = {}) => (await c.call({
+            subscribe: { channel, ...more } })).subscribe;
+        const data = (list) => list.map((p) => p.data);
+
+        /* chat: all of it, in order, and older ones by a read */
+
+        const first = await sub(ann, 'chat:1');
+
+        assert.equal(first.recoverable, true);
+        await ann.call({ unsubscribe: { channel: 'chat:1' } });
+        await sub(bob, 'chat:1');
+
+        for (const text of ['a', 'b', 'c']) {
+            await bob.call({ publish: { channel: 'chat:1', data: text } });
+        }
+
+        const back = await sub(ann, 'chat:1', {
+            recover: true, offset: first.offset, epoch: first.epoch });
+
+        assert.equal(back.recovered, true);
+        assert.deepEqual(data(back.publications), ['a', 'b', 'c']);
+
+        const read = await ann.call({ history: {
+            channel: 'chat:1', limit: 2, reverse: true } });
+
+        assert.deepEqual(data(read.history.publications), ['c', 'b']);
+        await bob.settle();
+
+        /* price: the newest at once, then differences, by number */
+
+        const price = { name: 'a long name '.repeat(20), price: 1 };
+
+        await publish('price:gold', price);
+
+        const state = await sub(bob, 'price:gold', {
+            delta: 'fossil', flag: 1 });
+
+        assert.equal(state.recovered, true);
+        assert.equal(state.delta, true);
+        assert.ok(state.id > 0);
+        assert.deepEqual(data(state.publications), [JSON.stringify(price)]);
+
+        for (const [n, delta] of [[2, undefined], [3, true], [4, true]]) {
+            await publish('price:gold', { ...price, price: n });
+
+            const { push } = await bob.json();
+
+            assert.equal(push.id, state.id);
+            assert.equal(push.channel, undefined);
+            assert.equal(push.pub.delta, delta);
+            assert.equal(push.pub.data.length < 60, delta === true);
+        }
+
+        /* goals: what the filter says, recovery for who asks for it */
+
+        const goals = await sub(bob, 'goals:all', {
+            recoverable: true, tf: { key: 'team', cmp: 'eq', val: 'red' } });
+
+        assert.equal(goals.recoverable, true);
+        await publish('goals:all', 1, { tags: { team: 'blue' } });
+        await publish('goals:all', 2, { tags: { team: 'red' } });
+        assert.equal((await bob.json()).push.pub.data, 2);
+        assert.equal((await sub(ann, 'goals:all')).recoverable, undefined);
+
+        /* document: a position and no recovery */
+
+        const document = await sub(ann, 'document:7', { recover: true });
+
+        assert.equal(document.positioned, true);
+        assert.equal(document.recoverable, undefined);
+        assert.equal(document.was_recovering, true);
+
+        api.close();
+        ann.terminate();
+        bob.terminate();
+        await example.finish();
+    });
+
     await s.serial('examples/login', async () => {
         const example = new Example('login', {
             ...certificate,

@@ -114,13 +114,44 @@ test('the quickstart', { timeout: 90000 }, async (t) => {
     await has(ann, '<b>Hello</b> Ann & all');
 
     assert.match(execFileSync('bash', ['-c', `${curl} -s`],
-        { encoding: 'utf8' }), /^\{"result":\{\}\}/);
+        { encoding: 'utf8' }),
+        /^\{"result":\{"offset":3,"epoch":"[A-Za-z]{8}"\}\}/);
     await has(ann, 'Hello from curl');
     await has(bob, 'Hello from curl');
 
     assert.equal(await ann.$('.message b'), null);
     mkdirSync(join(ROOT, 'build'), { recursive: true });
     await ann.screenshot({ path: join(ROOT, 'build', 'quickstart.png') });
+
+    await t.test('a page that comes later has what was said', async () => {
+        const said = ['Hello Bob', '<b>Hello</b> Ann & all', 'Hello from curl'];
+        const carol = await open();
+
+        await has(carol, 'Hello from curl');
+        assert.deepEqual(await texts(carol), said);
+
+        await bob.reload();
+        await bob.waitForSelector('#state.connected', { timeout: 15000 });
+        await has(bob, 'Hello from curl');
+        assert.deepEqual(await texts(bob), said);
+        assert.equal((await bob.$$('.message.mine')).length, 1);
+
+        await say(carol, 'Am I late?');
+        await has(bob, 'Am I late?');
+        assert.deepEqual(await texts(bob), [...said, 'Am I late?']);
+    });
+
+    await t.test('who was offline gets what was said, once', async () => {
+        await bob.setOfflineMode(true);
+        await bob.evaluate(() => window.dispatchEvent(new Event('offline')));
+        await bob.waitForSelector('#state.connecting', { timeout: 15000 });
+        await say(ann, 'Where is Bob?');
+        await has(ann, 'Where is Bob?');
+        await bob.setOfflineMode(false);
+        await bob.evaluate(() => window.dispatchEvent(new Event('online')));
+        await has(bob, 'Where is Bob?');
+        assert.deepEqual(await texts(bob), await texts(ann));
+    });
 
     await t.test('a busy port is one clear line', async () => {
         const second = run(port);

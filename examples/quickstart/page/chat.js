@@ -23,21 +23,29 @@ async function getToken() {
     return (await res.json()).token;
 }
 
-function show(name, text) {
-    const item = document.createElement('li');
+function item(name, text, when) {
+    const node = document.createElement('li');
     const head = document.createElement('small');
     const body = document.createElement('p');
-    const list = $('messages');
 
-    item.className = name === me ? 'message mine' : 'message';
-    head.textContent = `${name} · ${new Date().toLocaleTimeString([],
-        { hour: '2-digit', minute: '2-digit' })}`;
+    node.className = name === me ? 'message mine' : 'message';
+    head.textContent = when ? `${name} · ${when}` : name;
     body.textContent = text;
+    node.append(head, document.createElement('br'), body);
+    $('messages').querySelector('.hint')?.remove();
 
-    item.append(head, document.createElement('br'), body);
-    list.querySelector('.hint')?.remove();
-    list.append(item);
-    list.scrollTop = list.scrollHeight;
+    return node;
+}
+
+function message({ data, info }, when) {
+    return item(info?.connInfo?.name || info?.user || 'server',
+        typeof data?.text === 'string' ? data.text : JSON.stringify(data),
+        when);
+}
+
+function add(node) {
+    $('messages').append(node);
+    $('messages').scrollTop = $('messages').scrollHeight;
 }
 
 function state(name) {
@@ -55,10 +63,34 @@ centrifuge.on('disconnected', () => state('disconnected'));
 
 const lobby = centrifuge.newSubscription('chat:lobby');
 
-lobby.on('subscribed', () => state('connected'));
-lobby.on('publication', ({ data, info }) => show(
-    info?.connInfo?.name || info?.user || 'server',
-    typeof data?.text === 'string' ? data.text : JSON.stringify(data)));
+// After a lost connection what was missed comes as publications.  A new page
+// reads the messages before the place where its subscription begins.
+
+lobby.on('subscribed', async ({ recovered, streamPosition }) => {
+    state('connected');
+
+    if (recovered) {
+        return;
+    }
+
+    document.querySelectorAll('.message').forEach((node) => node.remove());
+
+    try {
+        const { publications } = await lobby.history({
+            limit: 50,
+            reverse: true,
+            since: { ...streamPosition, offset: streamPosition.offset + 1 },
+        });
+
+        $('messages').prepend(...publications.reverse().map((p) => message(p)));
+        $('messages').scrollTop = $('messages').scrollHeight;
+    } catch (err) {
+        add(item('error', err.message));
+    }
+});
+
+lobby.on('publication', (publication) => add(message(publication,
+    new Date().toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' }))));
 
 lobby.subscribe();
 centrifuge.connect();
@@ -74,7 +106,7 @@ $('form').addEventListener('submit', async (event) => {
         try {
             await lobby.publish({ text });
         } catch (err) {
-            show('error', err.message);
+            add(item('error', err.message));
         }
     }
 });
