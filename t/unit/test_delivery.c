@@ -450,6 +450,34 @@ forms(void)
 }
 
 
+/* More of them than are kept at a time. */
+
+static void
+many_forms(void)
+{
+    ngx_uint_t                  i;
+    ngx_centrifugo_transport_t  transport[9];
+
+    begin();
+
+    for (i = 0; i < 10; i++) {
+        join(i, i == 8 ? "\"flag\":1" : "");
+        transport[ngx_min(i, 8)] = local_transport;
+        l[i].client.transport = &transport[ngx_min(i, 8)];
+    }
+
+    /* the ninth takes the place of the eighth; the tenth is as that was */
+
+    deliver("2");
+
+    for (i = 0; i < 10; i++) {
+        CHECK(hears(i, i == 8 ? NUMBER("1", "2", "2") : PLAIN("2", "2")));
+    }
+
+    end(10);
+}
+
+
 /* what a client with deltas has in the end */
 static u_char  base[4096];
 static size_t  base_len;
@@ -896,6 +924,7 @@ main(void)
     positions();
     walks();
     forms();
+    many_forms();
     deltas();
     held();
     no_memory();
