@@ -341,6 +341,10 @@ connect_grants(ngx_centrifugo_client_t *client, connecting_t *cn,
         return NGX_OK;
     }
 
+    /* one more than may be is found out, beside the personal channel */
+
+    n = ngx_min(n, client->hcf->channel_limit + 2);
+
     cn->subs = ngx_centrifugo_arena_alloc(&cn->arena,
                                           n * sizeof(connecting_sub_t));
     if (cn->subs == NULL) {

@@ -100,6 +100,10 @@ ordered_subscribe(ngx_centrifugo_client_t *client,
 
     ngx_centrifugo_grant_options(&grant, options, &order->override);
 
+    /* a push has no publications */
+
+    grant.automatic = 0;
+
     op = ngx_centrifugo_subscribing_create(client, &grant);
     if (op == NULL) {
         ngx_centrifugo_client_close(client,

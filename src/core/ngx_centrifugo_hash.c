@@ -19,6 +19,9 @@ ngx_centrifugo_hash(const uint64_t key[2], const u_char *data, size_t len)
 {
     size_t    i, whole;
     uint64_t  m, v[4];
+#if (NGX_HAVE_LITTLE_ENDIAN)
+    uint64_t  last;
+#endif
 
     v[0] = key[0] ^ 0x736f6d6570736575ULL;
     v[1] = key[1] ^ 0x646f72616e646f6dULL;
@@ -35,6 +38,19 @@ ngx_centrifugo_hash(const uint64_t key[2], const u_char *data, size_t len)
     }
 
     m = (uint64_t) len << 56;
+
+#if (NGX_HAVE_LITTLE_ENDIAN)
+
+    if (whole && whole != len) {
+
+        /* the last bytes, without those before them that are done with */
+
+        ngx_memcpy(&last, data + len - 8, sizeof(uint64_t));
+        m |= last >> (8 * (8 - (len - whole)));
+        whole = len;
+    }
+
+#endif
 
     for (i = whole; i < len; i++) {
         m |= (uint64_t) data[i] << (8 * (i - whole));

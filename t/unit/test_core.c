@@ -183,20 +183,79 @@ queue(void)
 }
 
 
+/* SipHash-1-3, byte by byte */
+
+static uint64_t
+sip(const uint64_t key[2], const u_char *data, size_t len)
+{
+    size_t    i, k;
+    uint64_t  m, v[4];
+
+    v[0] = key[0] ^ 0x736f6d6570736575ULL;
+    v[1] = key[1] ^ 0x646f72616e646f6dULL;
+    v[2] = key[0] ^ 0x6c7967656e657261ULL;
+    v[3] = key[1] ^ 0x7465646279746573ULL;
+
+#define ROTL(x, n)  (((x) << (n)) | ((x) >> (64 - (n))))
+
+    for (i = 0; i < len / 8 + 1 + 3; i++) {
+        m = 0;
+
+        for (k = i * 8; k < i * 8 + 8 && k < len; k++) {
+            m |= (uint64_t) data[k] << (k % 8 * 8);
+        }
+
+        m |= (i == len / 8) ? (uint64_t) len << 56 : 0;
+        v[3] ^= (i <= len / 8) ? m : 0;
+        v[2] ^= (i == len / 8 + 1) ? 0xff : 0;
+
+        v[0] += v[1]; v[1] = ROTL(v[1], 13) ^ v[0]; v[0] = ROTL(v[0], 32);
+        v[2] += v[3]; v[3] = ROTL(v[3], 16) ^ v[2];
+        v[0] += v[3]; v[3] = ROTL(v[3], 21) ^ v[0];
+        v[2] += v[1]; v[1] = ROTL(v[1], 17) ^ v[2]; v[2] = ROTL(v[2], 32);
+
+        v[0] ^= (i <= len / 8) ? m : 0;
+    }
+
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+
+static void
+hash(void)
+{
+    size_t    i, len, at;
+    u_char    data[80];
+    uint64_t  key[2] = { 0x0706050403020100ULL, 0x0f0e0d0c0b0a0908ULL };
+
+    for (len = 0; len < 64; len++) {
+        for (at = 0; at < 8; at++) {
+            memset(data, 0xa5, sizeof(data));
+
+            for (i = 0; i < len; i++) {
+                data[at + i] = (u_char) (i * 37 + len);
+            }
+
+            CHECK(ngx_centrifugo_hash(key, data + at, len)
+                  == sip(key, data + at, len));
+        }
+    }
+
+    CHECK(ngx_centrifugo_hash(key, (u_char *) "abcdefgh", 8)
+          != ngx_centrifugo_hash(key, (u_char *) "abcdefg", 7));
+    CHECK(ngx_centrifugo_hash(key, (u_char *) "", 0) != 0);
+}
+
+
 int
 main(void)
 {
-    uint64_t  key[2] = { 1, 2 };
 
     arena();
     buf();
     wheel();
     queue();
-
-    CHECK(ngx_centrifugo_hash(key, (u_char *) "abcdefgh", 8)
-          != ngx_centrifugo_hash(key, (u_char *) "abcdefg", 7));
-    key[0] = 3;
-    CHECK(ngx_centrifugo_hash(key, (u_char *) "", 0) != 0);
+    hash();
 
     return UNIT_END();
 }

@@ -207,6 +207,32 @@ result(local_t *l, const char *wishes, const char *want)
 }
 
 
+static void
+order(local_t *l, ngx_centrifugo_order_e kind, const char *name,
+    ngx_int_t since)
+{
+    ngx_centrifugo_order_t  o;
+
+    memset(&o, 0, sizeof(o));
+    o.kind = kind;
+    o.channel = S(name);
+
+    if (kind == NGX_CENTRIFUGO_ORDER_UNSUBSCRIBE) {
+        o.code = 2000;
+        o.reason = S("server unsubscribe");
+    }
+
+    if (since >= 0) {
+        o.recover = 1;
+        o.since.offset = since;
+        o.since.epoch = top(name).epoch;
+    }
+
+    ngx_centrifugo_client_ordered(&l->client, &o);
+    run();
+}
+
+
 #define ERROR(code, text)                                                    \
     "\"error\":{\"code\":" code ",\"message\":\"" text "\"}"
 
@@ -220,7 +246,7 @@ result(local_t *l, const char *wishes, const char *want)
 static void
 grants(void)
 {
-    local_t     l;
+    local_t     l, m;
     ngx_uint_t  i;
 
     static const char  wishes[] = "\"positioned\":true,\"recoverable\":true";
@@ -326,6 +352,22 @@ grants(void)
     options.force_positioning = 0;
     CHECK(result(&l, "\"flag\":3", "\"subscribe\":{\"id\":3}"));
 
+    /* who follows no stream leaves the position to the one that does */
+
+    local_connect(&m);
+    (void) said(&m, "{\"id\":2,\"subscribe\":{\"channel\":\"c\",\"flag\":1}}");
+    posts(1, 2);
+    options.force_positioning = 1;
+    CHECK(says(&l, "{\"id\":2,\"subscribe\":{\"channel\":\"c\"}}",
+               "#{\"id\":2,\"subscribe\":{" EPOCH ",\"offset\":2,"
+               "\"positioned\":true}}"));
+    CHECK(first(&l)->channel->feed->position.offset == 2
+          && first(&l)->channel->feed->position.epoch == top("c").epoch);
+    local_end(&m);
+    (void) said(&l, "{\"id\":3,\"unsubscribe\":{\"channel\":\"c\"}}");
+    ngx_centrifugo_buf_reset(&l.out);
+    options.force_positioning = 0;
+
     /* filters; who may not subscribe is told that first */
 
     CHECK(result(&l, "\"tf\":{\"cmp\":\"eq\",\"key\":\"t\",\"val\":\"1\"}",
@@ -342,6 +384,24 @@ grants(void)
     local_end(&l);
     stop();
 }
+
+
+/* a peer that takes nothing */
+
+static ngx_int_t
+stuck_send(ngx_centrifugo_client_t *client)
+{
+    return NGX_AGAIN;
+}
+
+
+static const ngx_centrifugo_transport_t  stuck = {
+    ngx_string("stuck"),
+    local_seal,
+    stuck_send,
+    local_close,
+    local_resume
+};
 
 
 /*
@@ -433,11 +493,20 @@ recovery(void)
     a.queue_max_size = 900;
     CHECK(result(&l, RECOVER("1"), want));
 
-    (void) local_say(&l, "{\"id\":1,\"rpc\":{}}\n{\"id\":1,\"rpc\":{}}\n"
-                         "{\"id\":1,\"rpc\":{}}\n{\"id\":2,\"subscribe\":"
-                         "{\"channel\":\"c\",\"recover\":true,\"offset\":1}}");
-    CHECK(ngx_strnstr(l.out.start, "\"recovered\"",
-                      ngx_centrifugo_buf_len(&l.out)) == NULL);
+    l.client.transport = &stuck;
+
+    for (i = 0; i < 3; i++) {
+        (void) said(&l, "{\"id\":1,\"rpc\":{}}");
+    }
+
+    (void) said(&l, "{\"id\":2,\"subscribe\":{\"channel\":\"c\","
+                    "\"recover\":true,\"offset\":1}}");
+    CHECK(heard(&l.out, ""));
+    l.client.transport = &local_transport;
+    ngx_centrifugo_delivery_send(&l.client);
+    ngx_centrifugo_buf_byte(&l.out, '\0');
+    CHECK(strstr((char *) l.out.start, "\"offset\":11,\"positioned\"")
+          && !strstr((char *) l.out.start, "\"recovered\""));
     ngx_centrifugo_buf_reset(&l.out);
     CHECK(says(&l, "{\"id\":3,\"unsubscribe\":{\"channel\":\"c\"}}",
                "#{\"id\":3,\"unsubscribe\":{}}"));
@@ -472,7 +541,7 @@ recovery(void)
 
     /* a JSON client can't be told what is not JSON */
 
-    (void) local_say(&l, "{\"id\":3,\"unsubscribe\":{\"channel\":\"c\"}}");
+    (void) said(&l, "{\"id\":3,\"unsubscribe\":{\"channel\":\"c\"}}");
     ngx_centrifugo_buf_reset(&l.out);
     post("c", "[", NULL, 0);
     CHECK(says(&l, "{\"id\":2,\"subscribe\":{\"channel\":\"c\","
@@ -525,6 +594,13 @@ cache(void)
     options.auto_cache_recover = 1;
     CHECK(result(&l, "", CACHED("", "")));
 
+    order(&l, NGX_CENTRIFUGO_ORDER_SUBSCRIBE, "c", -1);
+    CHECK(heard(&l.out, "#{\"push\":{\"channel\":\"c\",\"subscribe\":"
+                        "{\"recoverable\":true,\"epoch\":\"@\","
+                        "\"offset\":3,\"positioned\":true}}}"));
+    (void) said(&l, "{\"id\":3,\"unsubscribe\":{\"channel\":\"c\"}}");
+    ngx_centrifugo_buf_reset(&l.out);
+
     options.recover = NGX_CENTRIFUGO_RECOVERY_STREAM;
     CHECK(result(&l, "", "\"subscribe\":{\"recoverable\":true," EPOCH ","
                          "\"offset\":3,\"positioned\":true}"));
@@ -573,6 +649,7 @@ forms(void)
     local_t                   l;
     u_char                    base[400], text[400];
     size_t                    base_len;
+    ngx_str_t                 info = ngx_string("{}");
     ngx_uint_t                i, flag;
     ngx_centrifugo_json_t    *pub;
     ngx_centrifugo_arena_t    arena;
@@ -594,7 +671,7 @@ forms(void)
     for (i = 0; i < 3; i++) {
         ngx_centrifugo_arena_init(&arena, 4096);
 
-        (void) local_say(&l, i == 2
+        (void) said(&l, i == 2
             ? "{\"id\":2,\"subscribe\":{\"channel\":\"c\",\"recover\":true,"
               "\"offset\":4,\"delta\":\"fossil\"}}"
             : i == 1
@@ -639,9 +716,24 @@ forms(void)
         CHECK(first(&l)->based == (i == 1));
 
         ngx_centrifugo_arena_free(&arena);
-        (void) local_say(&l, "{\"id\":3,\"unsubscribe\":{\"channel\":\"c\"}}");
+        (void) said(&l, "{\"id\":3,\"unsubscribe\":{\"channel\":\"c\"}}");
         ngx_centrifugo_buf_reset(&l.out);
     }
+
+    /* a filter stays when the subscription is renewed */
+
+    (void) said(&l, "{\"id\":2,\"subscribe\":{\"channel\":\"c\",\"tf\":"
+                    "{\"cmp\":\"eq\",\"key\":\"t\",\"val\":\"odd\"}}}");
+    CHECK(ngx_centrifugo_subscription_renew(first(&l), 1800000000, &info)
+          == NGX_OK);
+    ngx_centrifugo_buf_reset(&l.out);
+    post("c", "1", "even", NGX_CENTRIFUGO_PUB_JSON);
+    run();
+    CHECK(heard(&l.out, ""));
+    post("c", "2", "odd", NGX_CENTRIFUGO_PUB_JSON);
+    run();
+    CHECK(heard(&l.out, "#{\"push\":{\"channel\":\"c\",\"pub\":{\"data\":2,"
+                        "\"offset\":6,\"tags\":{\"t\":\"odd\"}}}}"));
 
     local_end(&l);
     stop();
@@ -775,37 +867,19 @@ connects(void)
     CHECK(local_say(&l, text) == NGX_OK);
     CHECK(l.client.nsubscriptions == 2000);
     CHECK(sum(NGX_CENTRIFUGO_COUNT_RECOVERED_NO) == 2000 + 3);
-    free(text);
-
     local_end(&l);
 
+    for (i = 0; i < 2; i++) {
+        a.channel_limit = 1999 + i;
+        local_open(&l);
+        CHECK(local_say(&l, text) == NGX_OK);
+        CHECK(l.code == (i ? 0 : 3505));
+        local_end(&l);
+    }
+
+    free(text);
+
     stop();
-}
-
-
-static void
-order(local_t *l, ngx_centrifugo_order_e kind, const char *name,
-    ngx_int_t since)
-{
-    ngx_centrifugo_order_t  o;
-
-    memset(&o, 0, sizeof(o));
-    o.kind = kind;
-    o.channel = S(name);
-
-    if (kind == NGX_CENTRIFUGO_ORDER_UNSUBSCRIBE) {
-        o.code = 2000;
-        o.reason = S("server unsubscribe");
-    }
-
-    if (since >= 0) {
-        o.recover = 1;
-        o.since.offset = since;
-        o.since.epoch = top(name).epoch;
-    }
-
-    ngx_centrifugo_client_ordered(&l->client, &o);
-    run();
 }
 
 
