@@ -491,7 +491,7 @@ ngx_centrifugo_broker_wake(ngx_centrifugo_hub_conf_t *hcf)
      */
 
     if (table == NULL) {
-        return 0;
+        return own;
     }
 
     return own || (hcf->hub.resync && !table->walk_failed)
