@@ -478,3 +478,73 @@ suite('recovery with late engines', { concurrency: 6, timeout: 58000 },
         await s.all();
         api.close();
     });
+
+
+suite('a stream goes on without its subscribers', { timeout: 58000 },
+    async (s) => {
+        const server = await s.start({
+            zone: '8m', module: TEST_MODULE, hub: HUB,
+            locations: 'location = /wipe { centrifugo_test_wipe main; }',
+        });
+        const api = apiOf(server);
+
+        await s.serial('after a wipe: 2500, 3010, and new epochs', async () => {
+            const { epoch } = await api.publish('a', 1);
+            const c = await Client.connect(server.ws());
+            const plain = await Client.connect(server.ws());
+            const ss = await Client.connect(server.ws(), { connect: { token:
+                userToken('7', { subs: { a: {} } }) } });
+
+            await subscribe(c, 'a');
+            await subscribe(plain, 'plain:a');
+            assert.equal(ss.connectResult.subs.a.epoch, epoch);
+
+            await server.get('/wipe');
+
+            assert.deepEqual(await c.json(), { push: { channel: 'a',
+                unsubscribe: { code: 2500, reason: 'insufficient state' } } });
+            assert.deepEqual(await within(5000, '3010', ss.closed),
+                             { code: 3010, reason: 'insufficient state' });
+
+            const again = await subscribe(c, 'a', { recover: true, epoch,
+                                                    offset: 1 });
+
+            assert.equal(again.recovered, undefined);
+            assert.notEqual(again.epoch, epoch);
+
+            await api.publish('a', 2);
+            assert.deepEqual((await c.json()).push.pub,
+                             { data: 2, offset: 1, epoch: again.epoch });
+
+            /* who has no position goes on */
+
+            await api.publish('plain:a', 3);
+            assert.deepEqual((await plain.json()).push.pub.data, 3);
+        });
+
+        await s.serial('the SDK comes back by itself', async () => {
+            const sdk = sdkOf(server.ws());
+            const sub = sdk.newSubscription('sdkwipe');
+            const got = [];
+
+            sub.on('publication', (ctx) => got.push(ctx.data));
+            await connected(sdk);
+            await subscribed(sub);
+
+            const again = event(sub, 'subscribed');
+
+            await server.get('/wipe');
+
+            const ctx = await again;
+
+            assert.equal(ctx.wasRecovering, true);
+            assert.equal(ctx.recovered, false);
+            await api.publish('sdkwipe', 'x');
+            await until('it', () => got.length === 1);
+            sdk.disconnect();
+        });
+
+        assert.ok(await server.metric('centrifugo_client_num_server_disconnects')
+                  > 0);
+        api.close();
+    });
