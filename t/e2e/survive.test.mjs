@@ -11,6 +11,7 @@ import { Client } from './lib/client.mjs';
 import { Follower, Record } from './lib/follower.mjs';
 import { hold, sleep, TEST_MODULE, until } from './lib/server.mjs';
 import { suite } from './lib/suite.mjs';
+import { connections } from './lib/workers.mjs';
 
 const OPEN = `allow_subscribe_for_client on; allow_subscribe_for_anonymous on;
     force_recovery on;`;
@@ -315,4 +316,89 @@ suite('reloads while clients recover', { timeout: 58000 }, async (s) => {
                   JSON.stringify(record.counts));
         followers.forEach((f) => f.drop());
     }, 50000);
+});
+
+
+suite('a worker that the log has overrun', { timeout: 58000 }, async (s) => {
+    const server = await s.start({ workers: 2, hub: `zone 16m log=1m;
+        api_insecure on; allow_anonymous_connect_without_token on; ${OPEN}
+        queue_max_size 8m; history_size 3000; history_ttl 10m;
+        namespace few { ${OPEN} history_size 10; history_ttl 10m; }` });
+
+    await s.serial('reads what it lost from the history', async () => {
+        const record = new Record();
+        const all = await connections(server);
+        const [slow, other] = [...all.keys()];
+        const followers = [];
+
+        /* on both workers */
+
+        for (const channel of ['a', 'few:a']) {
+            for (const pid of [slow, other]) {
+                for (;;) {
+                    const f = new Follower(record, server.ws(), channel);
+
+                    await f.connect();
+
+                    if (f.client.worker === pid) {
+                        f.pid = pid;
+                        followers.push(f);
+                        break;
+                    }
+
+                    f.drop();
+                }
+            }
+        }
+
+        const publish = async (channel, n) => {
+            const data = { n, pad: 'x'.repeat(1000) };
+            const r = await all.get(other).request('POST', '/api/publish',
+                { body: JSON.stringify({ channel, data }) });
+
+            record.unsure.set(JSON.stringify(data), {});
+            record.acknowledged(channel, JSON.parse(r.body).result,
+                                JSON.stringify(data), {});
+        };
+
+        process.kill(slow, 'SIGSTOP');
+
+        try {
+            for (let i = 0; i < 1500; i++) {
+                await publish('a', i);
+                await publish('few:a', i);
+            }
+        } finally {
+            process.kill(slow, 'SIGCONT');
+        }
+
+        for (const f of followers.filter((x) => x.channel === 'a')) {
+            await until('1500', () => f.position.offset === 1500);
+            assert.equal(f.seen.size, 1500);
+        }
+
+        /* what is not there any more is told */
+
+        await until('2500', () => record.counts.insufficient === 1);
+        assert.ok(await server.metric('centrifugo_hub_log_overruns_total') > 0);
+
+        for (const f of followers.filter((x) => !x.live)) {
+            assert.equal(f.pid, slow);
+            await f.subscribe();
+        }
+
+        for (let i = 1500; i < 1510; i++) {
+            await publish('a', i);
+            await publish('few:a', i);
+        }
+
+        for (const f of followers) {
+            await until(`${f.name} to be at the top`,
+                        () => f.position.offset === 1510);
+            f.drop();
+        }
+
+        assert.deepEqual(record.wrong, []);
+        [...all.values()].forEach((w) => w.close());
+    });
 });
