@@ -3,7 +3,7 @@
  * the start.
  */
 
-#include "ngx_centrifugo_client.h"
+#include "ngx_centrifugo_connect.h"
 #include "ngx_centrifugo_order.h"
 #include "ngx_centrifugo_timer.h"
 #include "ngx_centrifugo_worker.h"
@@ -12,93 +12,41 @@
 
 #define CONNECT_TTL_MAX  31536000       /* a year, seconds */
 #define CONNECT_ARENA    1024
-#define CONNECT_REPLY    512    /* bytes of the reply, and of each subscription
-                                   in it beside its name, data and publications,
-                                   at most */
 
 
-/* a server-side subscription; those of a connect are found by their channel */
-typedef struct {
-    ngx_str_node_t                  node;
-    ngx_centrifugo_grant_t          grant;
-    ngx_centrifugo_position_t       position;   /* that the reply tells */
-    ngx_centrifugo_buf_t            list;       /* publications in it */
-} connecting_sub_t;
-
-/* a connect under way; channels are wished for by the client */
-typedef struct {
-    uint64_t                        client;     /* handle */
-    ngx_centrifugo_hub_conf_t      *hcf;
-    ngx_centrifugo_arena_t          arena;
-    ngx_centrifugo_command_sub_t   *wishes;
-    ngx_uint_t                      nwishes;
-    uint32_t                        ttl;
-    ngx_rbtree_t                    tree;       /* of what follows */
-    ngx_rbtree_node_t               sentinel;
-    connecting_sub_t               *subs;
-    ngx_centrifugo_connect_sub_t   *results;
-    size_t                          room;       /* for publications */
-    ngx_uint_t                      n;
-    ngx_uint_t                      done;
-    unsigned                        running:1;  /* connect_next() is */
-    unsigned                        answered:1; /* a subscription */
-    unsigned                        failed:1;
-    unsigned                        single:1;   /* others were told to end */
-} connecting_t;
-
-
-static connecting_t *connect_create(ngx_centrifugo_client_t *client,
+static ngx_centrifugo_connecting_t *connect_create(
+    ngx_centrifugo_client_t *client,
     const ngx_centrifugo_command_sub_t *wishes);
 static void connect_verified(uint64_t handle, ngx_centrifugo_token_rc_e rc,
     ngx_centrifugo_token_t *token);
 static ngx_int_t connect_verdict(ngx_centrifugo_client_t *client,
     ngx_centrifugo_token_rc_e rc, ngx_centrifugo_token_t *token);
-static void connect_begin(connecting_t *cn, ngx_centrifugo_client_t *client,
-    const ngx_centrifugo_token_t *token);
-static ngx_int_t connect_grants(ngx_centrifugo_client_t *client,
-    connecting_t *cn, const ngx_centrifugo_token_t *token);
-static ngx_int_t connect_personal(ngx_centrifugo_client_t *client,
-    connecting_t *cn);
-static ngx_int_t connect_wish(ngx_centrifugo_client_t *client,
-    connecting_t *cn, const ngx_centrifugo_command_sub_t *wish);
-static ngx_uint_t connect_nobody(ngx_centrifugo_client_t *client,
-    const ngx_str_t *channel, ngx_centrifugo_channel_options_t *options);
-static ngx_centrifugo_grant_t *connect_find(connecting_t *cn,
-    const ngx_str_t *channel);
-static ngx_centrifugo_grant_t *connect_grant(connecting_t *cn,
-    const ngx_str_t *channel);
-static ngx_int_t connect_copy(connecting_t *cn, ngx_str_t *dst,
-    const ngx_str_t *src);
+static void connect_begin(ngx_centrifugo_connecting_t *cn,
+    ngx_centrifugo_client_t *client, const ngx_centrifugo_token_t *token);
 static ngx_int_t connect_enter(ngx_centrifugo_client_t *client,
     const ngx_centrifugo_token_t *token, uint32_t *ttl);
-static ngx_int_t connect_results(ngx_centrifugo_client_t *client,
-    connecting_t *cn);
-static void connect_alone(connecting_t *cn, ngx_centrifugo_client_t *client);
+static void connect_alone(ngx_centrifugo_connecting_t *cn,
+    ngx_centrifugo_client_t *client);
 static void connect_single(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
     ngx_centrifugo_engine_result_t *result);
 static void connect_single_told(uint64_t handle,
     ngx_centrifugo_engine_rc_e rc, ngx_centrifugo_engine_result_t *result);
-static void connect_next(connecting_t *cn);
+static void connect_next(ngx_centrifugo_connecting_t *cn);
 static void connect_subscribed(ngx_centrifugo_subscribing_t *op,
     ngx_centrifugo_client_t *client, ngx_centrifugo_subscription_t *sub,
     const ngx_centrifugo_error_t *err, const char *why);
-static ngx_int_t connect_result(connecting_t *cn,
-    ngx_centrifugo_subscribing_t *op, ngx_centrifugo_subscription_t *sub);
 static void connect_accepted(ngx_centrifugo_client_t *client,
-    connecting_t *cn);
-static void connect_failed(ngx_centrifugo_client_t *client,
-    const ngx_centrifugo_error_t *err, const ngx_str_t *channel,
-    const char *why);
-static void connect_free(connecting_t *cn);
+    ngx_centrifugo_connecting_t *cn);
+static void connect_free(ngx_centrifugo_connecting_t *cn);
 
 
 void
 ngx_centrifugo_client_connect(ngx_centrifugo_client_t *client,
     ngx_centrifugo_command_t *cmd)
 {
-    connecting_t               *cn;
-    ngx_centrifugo_verified_t   done;
-    ngx_centrifugo_verifier_t  *verifier;
+    ngx_centrifugo_connecting_t  *cn;
+    ngx_centrifugo_verified_t     done;
+    ngx_centrifugo_verifier_t    *verifier;
 
     if (client->state != NGX_CENTRIFUGO_CLIENT_NEW) {
         ngx_centrifugo_client_close(client, &ngx_centrifugo_disconnect_request,
@@ -120,8 +68,8 @@ ngx_centrifugo_client_connect(ngx_centrifugo_client_t *client,
 
     cn = connect_create(client, cmd->subs);
     if (cn == NULL) {
-        connect_failed(client, &ngx_centrifugo_error_internal, NULL,
-                       "no memory");
+        ngx_centrifugo_connect_failed(client, &ngx_centrifugo_error_internal,
+                                      NULL, "no memory");
         return;
     }
 
@@ -139,58 +87,27 @@ ngx_centrifugo_client_connect(ngx_centrifugo_client_t *client,
 }
 
 
-/*
- * What is wished for is copied: a token may be verified later.
- */
-
-static connecting_t *
+static ngx_centrifugo_connecting_t *
 connect_create(ngx_centrifugo_client_t *client,
     const ngx_centrifugo_command_sub_t *wishes)
 {
-    ngx_uint_t                           n;
-    connecting_t                        *cn;
-    ngx_centrifugo_command_sub_t        *copy;
-    const ngx_centrifugo_command_sub_t  *wish;
+    ngx_centrifugo_connecting_t  *cn;
 
-    cn = malloc(sizeof(connecting_t));
+    cn = malloc(sizeof(ngx_centrifugo_connecting_t));
     if (cn == NULL) {
         return NULL;
     }
 
-    ngx_memzero(cn, sizeof(connecting_t));
+    ngx_memzero(cn, sizeof(ngx_centrifugo_connecting_t));
     ngx_centrifugo_arena_init(&cn->arena, CONNECT_ARENA);
     ngx_rbtree_init(&cn->tree, &cn->sentinel, ngx_str_rbtree_insert_value);
 
     cn->client = client->handle;
     cn->hcf = client->hcf;
 
-    n = 0;
-
-    for (wish = wishes; wish; wish = wish->next) {
-        n++;
-    }
-
-    if (n == 0) {
-        return cn;
-    }
-
-    cn->wishes = ngx_centrifugo_arena_alloc(&cn->arena,
-                                 n * sizeof(ngx_centrifugo_command_sub_t));
-    if (cn->wishes == NULL) {
+    if (ngx_centrifugo_connect_wishes(cn, wishes) != NGX_OK) {
         connect_free(cn);
         return NULL;
-    }
-
-    for (wish = wishes; wish; wish = wish->next) {
-        copy = &cn->wishes[cn->nwishes++];
-        *copy = *wish;
-
-        if (connect_copy(cn, &copy->channel, &wish->channel) != NGX_OK
-            || connect_copy(cn, &copy->epoch, &wish->epoch) != NGX_OK)
-        {
-            connect_free(cn);
-            return NULL;
-        }
     }
 
     return cn;
@@ -201,10 +118,10 @@ static void
 connect_verified(uint64_t handle, ngx_centrifugo_token_rc_e rc,
     ngx_centrifugo_token_t *token)
 {
-    connecting_t             *cn;
-    ngx_centrifugo_client_t  *client;
+    ngx_centrifugo_connecting_t  *cn;
+    ngx_centrifugo_client_t      *client;
 
-    cn = (connecting_t *) (uintptr_t) handle;
+    cn = (ngx_centrifugo_connecting_t *) (uintptr_t) handle;
     client = ngx_centrifugo_client_pending(cn->client);
 
     if (client == NULL || connect_verdict(client, rc, token) != NGX_OK) {
@@ -233,13 +150,14 @@ connect_verdict(ngx_centrifugo_client_t *client,
         break;
 
     case NGX_CENTRIFUGO_TOKEN_EXPIRED:
-        connect_failed(client, &ngx_centrifugo_error_token_expired, NULL,
-                       token->reason);
+        ngx_centrifugo_connect_failed(client,
+                                      &ngx_centrifugo_error_token_expired,
+                                      NULL, token->reason);
         return NGX_ERROR;
 
     case NGX_CENTRIFUGO_TOKEN_CHANNEL:
-        connect_failed(client, &ngx_centrifugo_error_channel, NULL,
-                       token->reason);
+        ngx_centrifugo_connect_failed(client, &ngx_centrifugo_error_channel,
+                                      NULL, token->reason);
         return NGX_ERROR;
 
     case NGX_CENTRIFUGO_TOKEN_INVALID:
@@ -248,8 +166,8 @@ connect_verdict(ngx_centrifugo_client_t *client,
         return NGX_ERROR;
 
     default:
-        connect_failed(client, &ngx_centrifugo_error_internal, NULL,
-                       token->reason);
+        ngx_centrifugo_connect_failed(client, &ngx_centrifugo_error_internal,
+                                      NULL, token->reason);
         return NGX_ERROR;
     }
 
@@ -306,321 +224,18 @@ connect_verdict(ngx_centrifugo_client_t *client,
  */
 
 static void
-connect_begin(connecting_t *cn, ngx_centrifugo_client_t *client,
-    const ngx_centrifugo_token_t *token)
+connect_begin(ngx_centrifugo_connecting_t *cn,
+    ngx_centrifugo_client_t *client, const ngx_centrifugo_token_t *token)
 {
-    if (connect_grants(client, cn, token) != NGX_OK
+    if (ngx_centrifugo_connect_grants(client, cn, token) != NGX_OK
         || connect_enter(client, token, &cn->ttl) != NGX_OK
-        || connect_results(client, cn) != NGX_OK)
+        || ngx_centrifugo_connect_results(client, cn) != NGX_OK)
     {
         connect_free(cn);
         return;
     }
 
     connect_next(cn);
-}
-
-
-/*
- * The list of server-side subscriptions.  NGX_ERROR: the client was told.
- */
-
-static ngx_int_t
-connect_grants(ngx_centrifugo_client_t *client, connecting_t *cn,
-    const ngx_centrifugo_token_t *token)
-{
-    ngx_int_t                          rc;
-    ngx_uint_t                         i, n;
-    ngx_centrifugo_grant_t            *grant;
-    const ngx_centrifugo_token_sub_t  *sub;
-
-    n = cn->nwishes + (token ? token->nsubs : 0)
-        + (client->hcf->personal && client->user.len);
-
-    if (n == 0) {
-        return NGX_OK;
-    }
-
-    /* one more than may be is found out, beside the personal channel */
-
-    n = ngx_min(n, client->hcf->channel_limit + 2);
-
-    cn->subs = ngx_centrifugo_arena_alloc(&cn->arena,
-                                          n * sizeof(connecting_sub_t));
-    if (cn->subs == NULL) {
-        goto failed;
-    }
-
-    if (client->hcf->personal && client->user.len) {
-
-        rc = connect_personal(client, cn);
-
-        if (rc == NGX_ABORT) {
-            return NGX_ERROR;
-        }
-
-        if (rc != NGX_OK) {
-            goto failed;
-        }
-    }
-
-    for (sub = token ? token->subs : NULL; sub; sub = sub->next) {
-
-        grant = connect_grant(cn, &sub->channel);
-        if (grant == NULL) {
-            goto failed;
-        }
-
-        grant->token = 1;
-
-        ngx_centrifugo_grant_options(grant,
-                      ngx_centrifugo_conf_channel(cn->hcf, &grant->channel),
-                      &sub->override);
-
-        if (connect_copy(cn, &grant->info, &sub->info) != NGX_OK
-            || connect_copy(cn, &grant->data, &sub->data) != NGX_OK)
-        {
-            goto failed;
-        }
-
-        if (cn->n > cn->hcf->channel_limit) {
-            goto limited;
-        }
-    }
-
-    for (i = 0; i < cn->nwishes; i++) {
-
-        rc = connect_wish(client, cn, &cn->wishes[i]);
-
-        if (rc == NGX_ABORT) {
-            return NGX_ERROR;
-        }
-
-        if (rc != NGX_OK) {
-            goto failed;
-        }
-
-        if (cn->n > cn->hcf->channel_limit) {
-            goto limited;
-        }
-    }
-
-    return NGX_OK;
-
-limited:
-
-    ngx_centrifugo_client_close(client, &ngx_centrifugo_disconnect_channels,
-                                "more server-side subscriptions than "
-                                "channel_limit");
-    return NGX_ERROR;
-
-failed:
-
-    connect_failed(client, &ngx_centrifugo_error_internal, NULL, "no memory");
-
-    return NGX_ERROR;
-}
-
-
-/*
- * NGX_ABORT: the client was told.
- */
-
-static ngx_int_t
-connect_personal(ngx_centrifugo_client_t *client, connecting_t *cn)
-{
-    u_char                            *p;
-    ngx_str_t                          channel;
-    ngx_centrifugo_grant_t            *grant;
-    ngx_centrifugo_hub_conf_t         *hcf;
-    ngx_centrifugo_channel_options_t  *options;
-
-    hcf = cn->hcf;
-
-    p = ngx_centrifugo_arena_alloc(&cn->arena, hcf->personal_namespace.len + 2
-                                               + client->user.len);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    channel.data = p;
-
-    if (hcf->personal_namespace.len) {
-        p = ngx_cpymem(p, hcf->personal_namespace.data,
-                       hcf->personal_namespace.len);
-        *p++ = (u_char) hcf->syntax.namespace_boundary;
-    }
-
-    *p++ = (u_char) hcf->syntax.user_boundary;
-    p = ngx_cpymem(p, client->user.data, client->user.len);
-    channel.len = p - channel.data;
-
-    options = ngx_centrifugo_conf_channel(hcf, &channel);
-
-    if (options == NULL) {
-
-        /* without a namespace of its own: `#a:b` is in a namespace `#a` */
-
-        connect_failed(client, &ngx_centrifugo_error_channel, &channel,
-                       "the user's id makes it a channel of an unknown "
-                       "namespace: personal_channel_namespace is needed");
-        return NGX_ABORT;
-    }
-
-    grant = connect_grant(cn, &channel);
-    if (grant == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_centrifugo_grant_options(grant, options, NULL);
-
-    return NGX_OK;
-}
-
-
-/*
- * A channel that the client wishes for: taken when it may subscribe to it
- * anyway, else passed over.  Where it was in it counts for all, whoever granted
- * them.  NGX_ABORT: the client was closed.
- */
-
-static ngx_int_t
-connect_wish(ngx_centrifugo_client_t *client, connecting_t *cn,
-    const ngx_centrifugo_command_sub_t *wish)
-{
-    const char                        *why;
-    const ngx_str_t                   *channel;
-    ngx_centrifugo_grant_t            *grant;
-    const ngx_centrifugo_error_t      *err;
-    ngx_centrifugo_channel_options_t  *options;
-
-    channel = &wish->channel;
-
-    err = ngx_centrifugo_permission_name(cn->hcf, channel, &options, &why);
-
-    if (options == NULL) {
-        ngx_centrifugo_client_close(client, &ngx_centrifugo_disconnect_request,
-                                    "connect asks for a channel of an "
-                                    "unknown namespace");
-        return NGX_ABORT;
-    }
-
-    grant = connect_find(cn, channel);
-
-    if (grant == NULL) {
-
-        if (channel->len == 0 || channel->len > cn->hcf->channel_max_length
-            || err || connect_nobody(client, channel, options)
-            || ngx_centrifugo_permission_subscribe(client, channel, options,
-                                                   &why))
-        {
-            return NGX_OK;
-        }
-
-        grant = connect_grant(cn, channel);
-        if (grant == NULL) {
-            return NGX_ERROR;
-        }
-
-        ngx_centrifugo_grant_options(grant, options, NULL);
-    }
-
-    grant->recover = wish->recover;
-    grant->since.offset = wish->offset;
-    grant->since.epoch = ngx_centrifugo_epoch(&wish->epoch);
-
-    return NGX_OK;
-}
-
-
-/*
- * An empty list of users lets an anonymous client in when it subscribes, not
- * here.
- */
-
-static ngx_uint_t
-connect_nobody(ngx_centrifugo_client_t *client, const ngx_str_t *channel,
-    ngx_centrifugo_channel_options_t *options)
-{
-    return client->user.len == 0 && !client->hcf->client_insecure
-           && options->allow_user_limited_channels
-           && ngx_centrifugo_channel_limited(&client->hcf->syntax, channel);
-}
-
-
-static ngx_centrifugo_grant_t *
-connect_find(connecting_t *cn, const ngx_str_t *channel)
-{
-    ngx_str_t          key;
-    ngx_str_node_t    *node;
-    connecting_sub_t  *cs;
-
-    key = *channel;
-
-    node = ngx_str_rbtree_lookup(&cn->tree, &key,
-                                 ngx_crc32_long(key.data, key.len));
-
-    if (node == NULL) {
-        return NULL;
-    }
-
-    cs = ngx_rbtree_data(&node->node, connecting_sub_t, node.node);
-
-    return &cs->grant;
-}
-
-
-/*
- * The place of a channel in the list, found or made.
- */
-
-static ngx_centrifugo_grant_t *
-connect_grant(connecting_t *cn, const ngx_str_t *channel)
-{
-    connecting_sub_t        *cs;
-    ngx_centrifugo_grant_t  *grant;
-
-    grant = connect_find(cn, channel);
-
-    if (grant) {
-        return grant;
-    }
-
-    cs = &cn->subs[cn->n];
-    ngx_memzero(cs, sizeof(connecting_sub_t));
-
-    grant = &cs->grant;
-    grant->server_side = 1;
-
-    if (connect_copy(cn, &grant->channel, channel) != NGX_OK) {
-        return NULL;
-    }
-
-    cs->node.str = grant->channel;
-    cs->node.node.key = ngx_crc32_long(channel->data, channel->len);
-    ngx_rbtree_insert(&cn->tree, &cs->node.node);
-
-    cn->n++;
-
-    return grant;
-}
-
-
-static ngx_int_t
-connect_copy(connecting_t *cn, ngx_str_t *dst, const ngx_str_t *src)
-{
-    dst->len = src->len;
-
-    if (src->len) {
-        dst->data = ngx_centrifugo_arena_alloc(&cn->arena, src->len);
-        if (dst->data == NULL) {
-            return NGX_ERROR;
-        }
-
-        ngx_memcpy(dst->data, src->data, src->len);
-    }
-
-    return NGX_OK;
 }
 
 
@@ -646,8 +261,9 @@ connect_enter(ngx_centrifugo_client_t *client,
     }
 
     if (rc != NGX_OK) {
-        connect_failed(client, &ngx_centrifugo_error_internal, NULL,
-                       "the zone is full or no memory is left");
+        ngx_centrifugo_connect_failed(client, &ngx_centrifugo_error_internal,
+                                      NULL,
+                                      "the zone is full or no memory is left");
         return NGX_ERROR;
     }
 
@@ -656,57 +272,13 @@ connect_enter(ngx_centrifugo_client_t *client,
     }
 
     if (token->expire_at <= ngx_time()) {
-        connect_failed(client, &ngx_centrifugo_error_expired, NULL,
-                       "expire_at of its token is in the past");
+        ngx_centrifugo_connect_failed(client, &ngx_centrifugo_error_expired,
+                                      NULL,
+                                      "expire_at of its token is in the past");
         return NGX_ERROR;
     }
 
     *ttl = ngx_centrifugo_client_expire(client, token->expire_at);
-
-    return NGX_OK;
-}
-
-
-/*
- * Where the results of subscriptions are gathered, and how much of the reply is
- * left for what they missed.  NGX_ERROR: the client was told.
- */
-
-static ngx_int_t
-connect_results(ngx_centrifugo_client_t *client, connecting_t *cn)
-{
-    size_t                   taken;
-    ngx_uint_t               i;
-    ngx_centrifugo_grant_t  *grant;
-
-    if (cn->n == 0) {
-        return NGX_OK;
-    }
-
-    cn->results = ngx_centrifugo_arena_alloc(&cn->arena,
-                              cn->n * sizeof(ngx_centrifugo_connect_sub_t));
-    if (cn->results == NULL) {
-        connect_failed(client, &ngx_centrifugo_error_internal, NULL,
-                       "no memory");
-        return NGX_ERROR;
-    }
-
-    ngx_memzero(cn->results, cn->n * sizeof(ngx_centrifugo_connect_sub_t));
-
-    taken = CONNECT_REPLY;
-
-    for (i = 0; i < cn->n; i++) {
-        grant = &cn->subs[i].grant;
-
-        cn->results[i].channel = grant->channel;
-
-        /* a byte of a name is at most an escape of six */
-
-        taken += CONNECT_REPLY + 6 * grant->channel.len + grant->data.len;
-    }
-
-    cn->room = ngx_centrifugo_client_room(client);
-    cn->room = (cn->room > taken) ? cn->room - taken : 0;
 
     return NGX_OK;
 }
@@ -719,7 +291,8 @@ connect_results(ngx_centrifugo_client_t *client, connecting_t *cn)
  */
 
 static void
-connect_alone(connecting_t *cn, ngx_centrifugo_client_t *client)
+connect_alone(ngx_centrifugo_connecting_t *cn,
+    ngx_centrifugo_client_t *client)
 {
     ngx_centrifugo_completion_t  done;
 
@@ -740,12 +313,12 @@ static void
 connect_single(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
     ngx_centrifugo_engine_result_t *result)
 {
-    connecting_t                 *cn;
+    ngx_centrifugo_connecting_t  *cn;
     ngx_centrifugo_order_t        order;
     ngx_centrifugo_client_t      *client;
     ngx_centrifugo_completion_t   done;
 
-    cn = (connecting_t *) (uintptr_t) handle;
+    cn = (ngx_centrifugo_connecting_t *) (uintptr_t) handle;
     client = ngx_centrifugo_client_pending(cn->client);
 
     if (client == NULL) {
@@ -786,10 +359,10 @@ static void
 connect_single_told(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
     ngx_centrifugo_engine_result_t *result)
 {
-    connecting_t             *cn;
-    ngx_centrifugo_client_t  *client;
+    ngx_centrifugo_connecting_t  *cn;
+    ngx_centrifugo_client_t      *client;
 
-    cn = (connecting_t *) (uintptr_t) handle;
+    cn = (ngx_centrifugo_connecting_t *) (uintptr_t) handle;
     client = ngx_centrifugo_client_pending(cn->client);
 
     if (client == NULL) {
@@ -815,7 +388,7 @@ connect_single_told(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
  */
 
 static void
-connect_next(connecting_t *cn)
+connect_next(ngx_centrifugo_connecting_t *cn)
 {
     ngx_centrifugo_client_t       *client;
     ngx_centrifugo_subscribing_t  *op;
@@ -845,8 +418,9 @@ connect_next(connecting_t *cn)
         op = ngx_centrifugo_subscribing_create(client,
                                                &cn->subs[cn->done].grant);
         if (op == NULL) {
-            connect_failed(client, &ngx_centrifugo_error_internal, NULL,
-                           "no memory");
+            ngx_centrifugo_connect_failed(client,
+                                          &ngx_centrifugo_error_internal, NULL,
+                                          "no memory");
             break;
         }
 
@@ -871,16 +445,16 @@ connect_subscribed(ngx_centrifugo_subscribing_t *op,
     ngx_centrifugo_client_t *client, ngx_centrifugo_subscription_t *sub,
     const ngx_centrifugo_error_t *err, const char *why)
 {
-    connecting_t  *cn;
+    ngx_centrifugo_connecting_t  *cn;
 
     cn = op->data;
     cn->answered = 1;
 
     if (client && err) {
         cn->failed = 1;
-        connect_failed(client, err, &op->grant.channel, why);
+        ngx_centrifugo_connect_failed(client, err, &op->grant.channel, why);
 
-    } else if (client && connect_result(cn, op, sub) != NGX_OK) {
+    } else if (client && ngx_centrifugo_connect_add(cn, op, sub) != NGX_OK) {
         ngx_centrifugo_client_close(client,
                                     &ngx_centrifugo_disconnect_protocol,
                                     "a recovered publication that is not "
@@ -895,48 +469,9 @@ connect_subscribed(ngx_centrifugo_subscribing_t *op,
 }
 
 
-/*
- * What one subscription adds to the reply.  NGX_ERROR: it can't be told.
- */
-
-static ngx_int_t
-connect_result(connecting_t *cn, ngx_centrifugo_subscribing_t *op,
-    ngx_centrifugo_subscription_t *sub)
-{
-    connecting_sub_t                   *cs;
-    ngx_centrifugo_subscribe_result_t  *result;
-
-    cs = &cn->subs[cn->done];
-    result = &cn->results[cn->done].result;
-
-    if (ngx_centrifugo_recovery_result(op, sub, cn->room, &cs->list, result)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (result->publications) {
-        cn->room -= ngx_centrifugo_buf_len(&cs->list);
-
-    } else {
-        ngx_centrifugo_buf_free(&cs->list);
-    }
-
-    /* what the result points to goes with the operation */
-
-    result->data = cs->grant.data;
-
-    if (result->positioned) {
-        cs->position = op->position;
-        ngx_centrifugo_position_epoch(&cs->position, &result->epoch);
-    }
-
-    return NGX_OK;
-}
-
-
 static void
-connect_accepted(ngx_centrifugo_client_t *client, connecting_t *cn)
+connect_accepted(ngx_centrifugo_client_t *client,
+    ngx_centrifugo_connecting_t *cn)
 {
     u_char                           uuid[NGX_CENTRIFUGO_ID_LEN];
     ngx_msec_t                       interval;
@@ -996,8 +531,8 @@ connect_accepted(ngx_centrifugo_client_t *client, connecting_t *cn)
 }
 
 
-static void
-connect_failed(ngx_centrifugo_client_t *client,
+void
+ngx_centrifugo_connect_failed(ngx_centrifugo_client_t *client,
     const ngx_centrifugo_error_t *err, const ngx_str_t *channel,
     const char *why)
 {
@@ -1011,7 +546,7 @@ connect_failed(ngx_centrifugo_client_t *client,
 
 
 static void
-connect_free(connecting_t *cn)
+connect_free(ngx_centrifugo_connecting_t *cn)
 {
     ngx_uint_t  i;
 
