@@ -262,7 +262,9 @@ ngx_centrifugo_client_subscription(ngx_centrifugo_client_t *client,
 
     channel = ngx_centrifugo_broker_channel(client->hcf, name);
 
-    if (channel == NULL) {
+    /* one that was just made for it has none yet */
+
+    if (channel == NULL || ngx_queue_empty(&channel->subscriptions)) {
         return NULL;
     }
 
