@@ -76,6 +76,7 @@ struct ngx_centrifugo_api_command_s {
     const ngx_centrifugo_error_t     *error;        /* of the whole command */
     ngx_uint_t                        nitems;
     ngx_centrifugo_api_item_t        *items;
+    ngx_centrifugo_api_item_t         item;         /* if it is one */
 
     /* of other methods than publish and broadcast; for the log */
     ngx_str_t                         channel;

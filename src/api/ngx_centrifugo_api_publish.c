@@ -35,12 +35,17 @@ ngx_centrifugo_api_publish(ngx_centrifugo_api_command_t *cmd,
         return;
     }
 
-    cmd->items = ngx_centrifugo_arena_alloc(&cmd->job->arena,
+    if (n == 1) {
+        cmd->items = &cmd->item;
+
+    } else {
+        cmd->items = ngx_centrifugo_arena_alloc(&cmd->job->arena,
                                        n * sizeof(ngx_centrifugo_api_item_t));
-    if (cmd->items == NULL) {
-        ngx_centrifugo_api_fail(cmd, &ngx_centrifugo_error_internal,
-                                "no memory");
-        return;
+        if (cmd->items == NULL) {
+            ngx_centrifugo_api_fail(cmd, &ngx_centrifugo_error_internal,
+                                    "no memory");
+            return;
+        }
     }
 
     cmd->nitems = n;
