@@ -12,13 +12,14 @@ export const MESSAGE = {
     100: 'internal server error', 102: 'unknown channel',
     103: 'permission denied', 105: 'already subscribed',
     106: 'limit exceeded', 107: 'bad request', 108: 'not available',
-    109: 'token expired', 110: 'expired',
+    109: 'token expired', 110: 'expired', 112: 'unrecoverable position',
 };
 
 export const REASON = {
     3005: 'connection expired', 3006: 'subscription expired',
     3010: 'insufficient state', 3500: 'invalid token', 3501: 'bad request',
     3504: 'connection limit', 3505: 'channel limit',
+    3506: 'inappropriate protocol',
     3507: 'permission denied',
 };
 
