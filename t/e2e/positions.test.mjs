@@ -16,11 +16,12 @@ const OPEN = 'allow_subscribe_for_client on; allow_subscribe_for_anonymous on;';
 const KEPT = `${OPEN} history_ttl 10m;`;
 
 const HUB = `token_hmac_secret_key secret; api_insecure on;
-    allow_anonymous_connect_without_token on; test_log 16k;
+    allow_anonymous_connect_without_token on;
     ${KEPT} history_size 100; force_recovery on; allowed_delta_types fossil;
     allow_tags_filter on; delta_publish on;
     namespace few { ${KEPT} history_size 5; force_recovery on; }
     namespace pos { ${KEPT} history_size 5; force_positioning on; }
+    namespace any { ${KEPT} history_size 100; allow_recovery on; }
     namespace plain { ${KEPT} history_size 5; }
     namespace none { ${OPEN} }`;
 
@@ -35,6 +36,18 @@ async function pair(s, hub, options = {}) {
         locations: 'location = /wipe { centrifugo_test_wipe main; }',
         ...options });
     const [one, two] = [...(await connections(server)).values()];
+
+    /* without somebody who hears it, a publication is not in the log */
+
+    let hearer;
+
+    do {
+        hearer?.terminate();
+        hearer = await Client.connect(server.ws());
+    } while (hearer.worker !== one.pid);
+
+    await hearer.subscribe('none:flood');
+    hearer.take = () => {};
 
     return {
         server, one, two,
@@ -81,7 +94,7 @@ async function pair(s, hub, options = {}) {
             }
         },
 
-        /* more than the log takes, to a channel that nobody hears */
+        /* more than the log takes */
 
         async flood() {
             for (let i = 0; i < 40; i++) {
@@ -115,7 +128,7 @@ const range = (from, to) => Array.from({ length: to - from + 1 },
 
 
 suite('a worker falls behind', { timeout: 58000 }, async (s) => {
-    const p = await pair(s, HUB);
+    const p = await pair(s, `${HUB} test_log 16k;`);
     const lost = () => p.server.metric('centrifugo_hub_log_lost_total');
 
     await s.serial('what was lost in the log is in the history', async () => {
@@ -161,6 +174,7 @@ suite('a worker falls behind', { timeout: 58000 }, async (s) => {
             assert.deepEqual(await c.settle(), []);
         }
 
+        assert.match(p.server.log(), /this worker fell behind the log of hub/);
         await p.publish('quiet', 2);
         assert.equal((await datas(quiet, 1))[0].offset, sub.offset + 1);
 
@@ -219,24 +233,69 @@ suite('a worker falls behind', { timeout: 58000 }, async (s) => {
         }
     });
 
-    await s.serial('also when it was removed, and when the stream is new',
-        async () => {
-            const c = await p.client();
+    await s.serial('also when it was removed', async () => {
+        const c = await p.client();
 
-            await subscribe(c, 'removed');
-            await subscribe(c, 'other');
+        await subscribe(c, 'removed');
+        await subscribe(c, 'stays');
+        await p.held(async () => {
+            await p.publish('removed', 1);
+            await p.publish('stays', 1);
+            await p.call('history_remove', { channel: 'removed' });
+            await p.flood();
+        });
+
+        const got = [await c.json(), await c.json()].sort((x, y) =>
+            x.push.channel < y.push.channel ? -1 : 1);
+
+        assert.deepEqual(got[0], INSUFFICIENT('removed'));
+        assert.equal(got[1].push.pub.data, 1);
+        assert.deepEqual(await c.settle(), []);
+        c.terminate();
+    });
+
+    await s.serial('who begins then gets nothing older', async () => {
+        for (let round = 0; round < 8; round++) {
+            const channel = `any:${round}`;
+            const follows = await p.client();
+            const begins = await p.client();
+
+            await subscribe(follows, channel, { recoverable: true });
             await p.held(async () => {
-                await p.publish('removed', 1);
-                await p.publish('other', 1);
-                await p.call('history_remove', { channel: 'removed' });
+
+                /* which of both the worker sees first is by the order here */
+
+                const begin = () => begins.send({ id: 1,
+                                                  subscribe: { channel } });
+
+                if (round % 2) {
+                    begin();
+                    await sleep(10);
+                }
+
+                for (let i = 1; i <= 5; i++) {
+                    await p.publish(channel, i);
+                }
+
+                if (round % 2 === 0) {
+                    begin();
+                }
+
                 await p.flood();
             });
-
-            assert.deepEqual((await c.json()).push.channel === 'other'
-                ? await c.json() : INSUFFICIENT('removed'),
-                INSUFFICIENT('removed'));
-            c.terminate();
-        });
+            await until('the subscribe to be answered',
+                        () => begins.lines.some((l) => l.startsWith('{"id":1')));
+            await p.publish(channel, 6);
+            assert.deepEqual((await datas(follows, 6)).map((x) => x.data),
+                             range(1, 6));
+            assert.deepEqual(JSON.parse(begins.lines.shift()),
+                             { id: 1, subscribe: {} });
+            assert.deepEqual((await datas(begins, 1)).map((x) => x.data), [6]);
+            assert.deepEqual(await begins.settle(), []);
+            follows.terminate();
+            begins.terminate();
+        }
+    });
 
     await s.serial('subscribes and publications that wait for the worker',
         async () => {
