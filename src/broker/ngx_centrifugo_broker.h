@@ -197,10 +197,11 @@ typedef struct {
 /*
  * The way of a publication to subscribers: appends it to the queues of the
  * channel's subscriptions, except those that begin after `pos` or are further
- * in the stream already, until the
- * *budget of appends is used up, which is at least 1.  NGX_OK: all have it;
- * NGX_AGAIN: call again for the rest, with the same publication.  `mark` keeps
- * the place in the channel's list; its `next` is NULL at the first call.
+ * in the stream already, until the *budget of appends is used up, which is at
+ * least 1.  With pub->caught those that have a position go by that alone.
+ * NGX_OK: all have it; NGX_AGAIN: call again for the rest, with the same
+ * publication.  `mark` keeps the place in the channel's list; its `next` is
+ * NULL at the first call.
  */
 typedef ngx_int_t (*ngx_centrifugo_deliver_pt)(
     ngx_centrifugo_channel_t *channel, uint64_t pos,

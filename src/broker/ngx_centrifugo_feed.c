@@ -251,9 +251,9 @@ ngx_centrifugo_feed_catch_up(ngx_centrifugo_hub_conf_t *hcf,
     {
         table->pub.epoch = table->since.epoch;
 
-        /* nobody began behind it: who did has its offset */
+        /* table->entry still says from where on something was lost */
 
-        table->entry.pos = UINT64_MAX;
+        table->pub.caught = 1;
 
         feed->caught.offset = table->pub.offset;
         feed->caught.epoch = table->pub.epoch;

@@ -189,7 +189,7 @@ ngx_centrifugo_delivery_publication(ngx_centrifugo_channel_t *channel,
         next = ngx_queue_next(q);
         sub = ngx_queue_data(q, ngx_centrifugo_subscription_t, in_channel);
 
-        if (pos < sub->pos) {
+        if (pos < sub->pos && !(pub->caught && sub->positioned)) {
             continue;
         }
 

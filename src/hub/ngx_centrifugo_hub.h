@@ -490,7 +490,8 @@ void ngx_centrifugo_hub_tally_slots(ngx_centrifugo_hub_t *hub,
  * that stays until the next call.  NGX_OK; NGX_DONE: nothing more; NGX_AGAIN:
  * nothing yet, call again (a pass has ended, or many entries were passed over);
  * NGX_DECLINED: the writers have overrun this reader, which now stands at the
- * head: entries may be lost; NGX_ERROR: no memory, the entry stays unread.
+ * head: entries may be lost from entry->pos on; NGX_ERROR: no memory, the entry
+ * stays unread.
  */
 ngx_int_t ngx_centrifugo_hub_read(ngx_centrifugo_hub_t *hub,
     ngx_centrifugo_entry_t *entry);

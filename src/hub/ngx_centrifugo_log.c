@@ -11,7 +11,8 @@ static void log_interest(ngx_centrifugo_hub_shm_t *shm,
 static ngx_int_t log_begin(ngx_centrifugo_hub_t *hub);
 static ngx_int_t log_entry(ngx_centrifugo_hub_t *hub,
     ngx_centrifugo_log_header_t *h, ngx_centrifugo_entry_t *entry);
-static ngx_int_t log_overrun(ngx_centrifugo_hub_t *hub);
+static ngx_int_t log_overrun(ngx_centrifugo_hub_t *hub,
+    ngx_centrifugo_entry_t *entry);
 static void log_done(ngx_centrifugo_hub_t *hub, uint64_t pos);
 
 
@@ -182,7 +183,7 @@ ngx_centrifugo_hub_read(ngx_centrifugo_hub_t *hub,
 
             /* or damaged: nothing up to the head can be trusted */
 
-            return log_overrun(hub);
+            return log_overrun(hub, entry);
         }
 
         if (h.ring.type == NGX_CENTRIFUGO_RING_PAD) {
@@ -196,7 +197,7 @@ ngx_centrifugo_hub_read(ngx_centrifugo_hub_t *hub,
                + h.data_len
                > h.ring.length)
         {
-            return log_overrun(hub);
+            return log_overrun(hub, entry);
         }
 
         if (h.name_len == 0 && !hub->wanted(hub, h.channel)) {
@@ -294,7 +295,7 @@ log_entry(ngx_centrifugo_hub_t *hub, ngx_centrifugo_log_header_t *h,
                                  len)
         != NGX_OK)
     {
-        return log_overrun(hub);
+        return log_overrun(hub, entry);
     }
 
     entry->pos = h->ring.pos;
@@ -319,8 +320,10 @@ log_entry(ngx_centrifugo_hub_t *hub, ngx_centrifugo_log_header_t *h,
 
 
 static ngx_int_t
-log_overrun(ngx_centrifugo_hub_t *hub)
+log_overrun(ngx_centrifugo_hub_t *hub, ngx_centrifugo_entry_t *entry)
 {
+    entry->pos = hub->read_pos;
+
     /* the cursor moves first, what is published from here on is not lost */
 
     log_done(hub, __atomic_load_n(&hub->shm->log.head, __ATOMIC_ACQUIRE));

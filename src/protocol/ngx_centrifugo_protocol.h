@@ -102,6 +102,8 @@ typedef struct {
     ngx_str_t                      tags;        /* packed */
     ngx_centrifugo_client_info_t  *info;        /* NULL: none */
     unsigned                       delta:1;     /* one is allowed */
+    unsigned                       caught:1;    /* read from the history, as
+                                                   the log has lost it */
 } ngx_centrifugo_publication_t;
 
 /* in which form a subscriber gets a publication */
