@@ -265,6 +265,10 @@ async (s) => {
             }
         }
 
+        for (const channel of CHANNELS) {
+            await record.kept(api, channel);
+        }
+
         for (const [key, data] of record.known) {
             if (!record.unsure.has(data)) {
                 record.wrong.push(`nobody published ${key} ${data}`);

@@ -131,6 +131,10 @@ async function settle(server, record, followers) {
         });
     }
 
+    for (const channel of new Set(followers.map((f) => f.channel))) {
+        await record.kept(api, channel);
+    }
+
     for (const [key, data] of record.known) {
         if (!record.unsure.has(data)) {
             record.wrong.push(`nobody published ${key} ${data}`);

@@ -14,6 +14,7 @@ export class Record {
 
     constructor() {
         this.known = new Map();         /* "channel epoch offset": data */
+        this.where = new Map();         /* the other way round */
         this.tags = new Map();          /* the same: tags */
         this.unsure = new Map();        /* data that may be out: tags */
         this.skipped = new Set();       /* data without history */
@@ -41,10 +42,39 @@ export class Record {
         const known = this.known.get(key);
 
         if (known === undefined) {
+            const twice = this.where.get(data);
+
+            /* all that is published differs */
+
+            if (twice !== undefined) {
+                this.wrong.push(`${who}: ${key} is ${data}, as ${twice}`);
+            }
+
             this.known.set(key, data);
+            this.where.set(data, key);
         } else if (known !== data) {
             this.wrong.push(`${who}: ${key} is ${data}, was ${known}`);
         }
+    }
+
+    /* What a channel keeps at last is what was published, without a gap. */
+
+    async kept(api, channel) {
+        const { result } = await api.call('history', { channel, limit: -1 });
+        let next = result.offset - result.publications.length;
+
+        for (const p of result.publications) {
+            if (p.offset !== ++next) {
+                this.wrong.push(`history of ${channel}: ${p.offset}, not `
+                                + `${next}`);
+            }
+
+            next = p.offset;
+            this.saw(this.key(channel, result.epoch, p.offset),
+                     JSON.stringify(p.data), 'history');
+        }
+
+        this.count('kept', result.publications.length);
     }
 }
 
