@@ -385,6 +385,53 @@ function rules(s, server, api) {
         sdk.disconnect();
     });
 
+    s.it('what comes while a recovery is answered', async () => {
+        const r = await reader('held');
+        let { epoch, offset } = await publish('held', edit(0));
+        let n = 0;
+        let deltas = 0;
+
+        assert.deepEqual(await r.next(), edit(0));
+
+        for (let round = 0; round < 25; round++) {
+            await r.unsubscribe();
+            await publish('held', edit(++n));
+            ({ epoch } = await publish('held', edit(++n)));
+
+            const reply = r.subscribe({ recover: true, epoch, offset });
+
+            /* one of no stream is behind those that are recovered */
+
+            await sleep(round % 5 * 4);
+            await publish('held', 'between', { skip_history: true });
+
+            const { publications, recovered } = await reply;
+
+            assert.equal(recovered, true);
+            assert.deepEqual(r.list, [edit(n - 1), edit(n)]);
+            assert.deepEqual(publications.map((p) => p.offset),
+                             [offset + 1, offset + 2]);
+            await publish('held', edit(++n));
+            await publish('held', edit(++n));
+
+            /* it may have come before the subscription did */
+
+            let doc = await r.next();
+
+            if (doc === 'between') {
+                assert.equal(r.last.offset, undefined);
+                doc = await r.next();
+            }
+
+            assert.deepEqual(doc, edit(n - 1));
+            assert.deepEqual(await r.next(), edit(n));
+            offset = r.last.offset;
+            deltas += r.last.delta ? 1 : 0;
+        }
+
+        assert.equal(deltas, 25);
+    });
+
     s.it('subscribers come and go while it changes', async () => {
         let stop = false;
         let n = 0;

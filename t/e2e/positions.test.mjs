@@ -377,6 +377,58 @@ suite('a worker falls behind', { timeout: 58000 }, async (s) => {
 });
 
 
+suite('a worker falls behind, and its engine is late', { timeout: 30000 },
+    async (s) => {
+    const p = await pair(s, `${HUB} test_log 16k; test_engine_delay 30ms;`);
+
+    const batch = (channel, list) => p.one.request('POST', '/api/batch', {
+        body: JSON.stringify({ parallel: true, commands: list.map((data) =>
+            ({ publish: { channel, data } })) }) });
+
+    await s.serial('what is in the history and in the log comes once',
+        async () => {
+        for (let round = 0; round < 10; round++) {
+            const channel = `any:late${round}`;
+            const follows = await p.client();
+            const plain = await p.client();
+            let between;
+
+            await subscribe(follows, channel, { recoverable: true });
+            await subscribe(plain, channel);
+
+            await p.held(async () => {
+                await batch(channel, range(1, 20));
+                await batch('none:flood', Array(40).fill('x'.repeat(1000)));
+
+                /* these come while the history is asked for */
+
+                between = batch(channel, range(21, 30));
+                await sleep(10 + round);
+            });
+
+            await between;
+            await p.publish(channel, 31);
+
+            const got = await datas(follows, 31);
+
+            assert.deepEqual(got.map((x) => x.offset), range(1, 31));
+            assert.deepEqual(got.map((x) => x.data), range(1, 31));
+            assert.deepEqual((await datas(plain, 31)).map((x) => x.data),
+                             range(1, 31));
+            assert.deepEqual(await follows.settle(), []);
+            assert.deepEqual(await plain.settle(), []);
+            follows.terminate();
+            plain.terminate();
+        }
+
+        assert.match(p.server.log(), /this worker fell behind the log of hub/);
+    });
+
+    p.one.close();
+    p.two.close();
+});
+
+
 suite('publications that come late', { timeout: 30000 }, async (s) => {
     const p = await pair(s, `${HUB} channel_position_max_time_lag 1s;`);
 
