@@ -22,6 +22,8 @@ const HUB = `api_insecure on; allow_anonymous_connect_without_token on;
     ${DELTA} delta_publish on; force_recovery on;
     namespace ask { ${DELTA} force_recovery on; }
     namespace pos { ${DELTA} delta_publish on; force_positioning on; }
+    namespace pres { ${DELTA} delta_publish on; force_recovery on;
+        presence on; }
     namespace any { ${DELTA} delta_publish on; allow_recovery on; }
     namespace none { ${KEPT} delta_publish on; force_recovery on; }
     namespace bin { ${DELTA} delta_publish on; force_recovery on;
@@ -386,24 +388,27 @@ function rules(s, server, api) {
     });
 
     s.it('what comes while a recovery is answered', async () => {
-        const r = await reader('held');
-        let { epoch, offset } = await publish('held', edit(0));
+        const r = await reader('pres:held');
+        let { epoch, offset } = await publish('pres:held', edit(0));
         let n = 0;
         let deltas = 0;
 
         assert.deepEqual(await r.next(), edit(0));
 
+        /* with presence there is time between the stream and the answer */
+
+
         for (let round = 0; round < 25; round++) {
             await r.unsubscribe();
-            await publish('held', edit(++n));
-            ({ epoch } = await publish('held', edit(++n)));
+            await publish('pres:held', edit(++n));
+            ({ epoch } = await publish('pres:held', edit(++n)));
 
             const reply = r.subscribe({ recover: true, epoch, offset });
 
             /* one of no stream is behind those that are recovered */
 
             await sleep(round % 5 * 4);
-            await publish('held', 'between', { skip_history: true });
+            await publish('pres:held', 'between', { skip_history: true });
 
             const { publications, recovered } = await reply;
 
@@ -411,8 +416,8 @@ function rules(s, server, api) {
             assert.deepEqual(r.list, [edit(n - 1), edit(n)]);
             assert.deepEqual(publications.map((p) => p.offset),
                              [offset + 1, offset + 2]);
-            await publish('held', edit(++n));
-            await publish('held', edit(++n));
+            await publish('pres:held', edit(++n));
+            await publish('pres:held', edit(++n));
 
             /* it may have come before the subscription did */
 
