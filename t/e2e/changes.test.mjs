@@ -9,7 +9,7 @@ import { apiOf } from './lib/api.mjs';
 import { Client, onAllWorkers } from './lib/client.mjs';
 import { bare } from './lib/rights.mjs';
 import { connected, event, sdkOf, subscribed } from './lib/sdk.mjs';
-import { until } from './lib/server.mjs';
+import { sleep, until } from './lib/server.mjs';
 import { suite } from './lib/suite.mjs';
 
 const OPEN = `api_insecure on; allow_anonymous_connect_without_token on;
@@ -172,11 +172,12 @@ suite('changes', { timeout: 58000 }, async (s) => {
 
         let n = 0;
 
-        for (const size of [200, 100, 200]) {
+        for (const size of [300, 200, 300]) {
             let stop = false;
             const publishing = (async () => {
                 while (!stop) {
                     await api.publish('sdk', ++n);
+                    await sleep(5);
                 }
             })();
 
