@@ -21,6 +21,8 @@ const HUB = `token_hmac_secret_key secret; api_insecure on;
     ${KEPT} force_recovery on; allow_tags_filter on;
     allowed_delta_types fossil; delta_publish on;
     namespace no { ${KEPT} force_recovery on; }
+    namespace jl { ${KEPT} force_recovery on; allow_tags_filter on;
+        join_leave on; force_push_join_leave on; }
     namespace bare { ${OPEN} allow_tags_filter on; }
     namespace cache { ${KEPT} force_recovery on; allow_tags_filter on;
         force_recovery_mode cache; auto_cache_recover on; }`;
@@ -74,8 +76,8 @@ const OPS = [
 const LEAF = { key: 'a', cmp: 'ex' };
 
 const WRONG = [
-    {}, { key: 'a' }, { cmp: 'eq', val: 'x' }, { key: 'a', cmp: 'is', val: 'x' },
-    { key: 'a', cmp: 'EQ', val: 'x' },
+    {}, { key: 'a' }, { cmp: 'eq', val: 'x' },
+    { key: 'a', cmp: 'is', val: 'x' }, { key: 'a', cmp: 'EQ', val: 'x' },
     { key: '', cmp: 'eq', val: 'x' }, { key: 'a', cmp: 'eq' },
     { key: 'a', cmp: 'eq', val: 'x', vals: ['y'] },
     { key: 'a', cmp: 'in' }, { key: 'a', cmp: 'in', vals: [] },
@@ -346,24 +348,29 @@ function rules(s, server, api) {
         assert.deepEqual(JSON.parse(base), { i: 41, pad });
     });
 
-    s.it('joins and leaves are not filtered, others are not concerned',
+    s.it('others in the channel are not concerned, joins and leaves come',
         async () => {
             const all = await connect();
             const some = await connect();
 
-            await subscribe(all, 'both', {});
-            await subscribe(some, 'both', { tf: IS_X });
+            await subscribe(some, 'jl:both', { tf: IS_X });
+            assert.equal((await some.json()).push.join.info.client, some.id);
+            await subscribe(all, 'jl:both', {});
+            assert.equal((await all.json()).push.join.info.client, all.id);
+            assert.equal((await some.json()).push.join.info.client, all.id);
 
             for (let i = 0; i < 5; i++) {
-                await publish('both', i, i % 2 ? T : undefined);
+                await publish('jl:both', i, i % 2 ? T : undefined);
             }
 
             for (let i = 0; i < 5; i++) {
                 assert.equal((await all.json()).push.pub.data, i);
             }
 
+            all.terminate();
             assert.equal((await some.json()).push.pub.data, 1);
             assert.equal((await some.json()).push.pub.data, 3);
+            assert.equal((await some.json()).push.leave.info.client, all.id);
             assert.deepEqual(await some.settle(), []);
         });
 

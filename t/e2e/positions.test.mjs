@@ -283,8 +283,8 @@ suite('a worker falls behind', { timeout: 58000 }, async (s) => {
 
                 await p.flood();
             });
-            await until('the subscribe to be answered',
-                        () => begins.lines.some((l) => l.startsWith('{"id":1')));
+            await until('the subscribe to be answered', () =>
+                begins.lines.some((l) => l.startsWith('{"id":1')));
             await p.publish(channel, 6);
             assert.deepEqual((await datas(follows, 6)).map((x) => x.data),
                              range(1, 6));
