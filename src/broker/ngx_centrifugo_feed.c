@@ -124,7 +124,7 @@ void
 ngx_centrifugo_feed_delivered(ngx_centrifugo_feed_t *feed, uint64_t pos,
     const ngx_centrifugo_publication_t *pub)
 {
-    if (pos < feed->pos) {
+    if (pos < feed->pos && !pub->caught) {
 
         /* perhaps of a stream that was there before */
 

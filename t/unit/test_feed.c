@@ -305,7 +305,7 @@ deliver(ngx_centrifugo_channel_t *channel, uint64_t pos,
         next = ngx_queue_next(q);
         sub = (sub_t *) q;
 
-        if (pos < sub->pos) {
+        if (pos < sub->pos && !(pub->caught && sub->positioned)) {
             continue;
         }
 
