@@ -356,7 +356,7 @@ suite('a worker that the log has overrun', { timeout: 58000 }, async (s) => {
         }
 
         const publish = async (channel, n) => {
-            const data = { n, pad: 'x'.repeat(1000) };
+            const data = { channel, n, pad: 'x'.repeat(1000) };
             const r = await all.get(other).request('POST', '/api/publish',
                 { body: JSON.stringify({ channel, data }) });
 
