@@ -22,7 +22,7 @@ typedef enum {
 
 /*
  * What few channels have: those with positioned subscribers, or with such that
- * get deltas or numbers instead of names.  It is there as long as `users` is
+ * get numbers instead of names.  It is there as long as `users` is
  * not 0, and a while longer after a catch-up.
  */
 typedef struct ngx_centrifugo_channel_s  ngx_centrifugo_channel_t;
@@ -45,7 +45,7 @@ typedef struct {
     ngx_uint_t                   users;         /* subscriptions, and the
                                                    broker */
     ngx_uint_t                   positioned;    /* of them */
-    ngx_uint_t                   deltas;        /* of them */
+    ngx_uint_t                   deltas;        /* of the positioned */
     uint64_t                     id;            /* instead of its name, 0: none
                                                    yet */
     ngx_centrifugo_position_t    last;          /* of `payload`; offset 0: none

@@ -152,7 +152,9 @@ typedef struct {
                                                        comes is held */
     unsigned                           positioned:1;    /* has a position */
     unsigned                           feed:1;      /* uses the channel's */
-    unsigned                           delta:1;     /* negotiated */
+    unsigned                           delta:1;     /* negotiated: payloads are
+                                                       texts, and deltas if it
+                                                       has a position */
     unsigned                           based:1;     /* the client has the base
                                                        of the next delta */
     unsigned                           compact:1;   /* gets the feed's id */

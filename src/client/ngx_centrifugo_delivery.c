@@ -383,7 +383,7 @@ delivery_frame(delivery_forms_t *forms, ngx_centrifugo_channel_t *channel,
 
         if (!sub->pending) {
 
-            if (sub->based && pub->delta
+            if (sub->based && sub->positioned && pub->delta
                 && delivery_delta(channel, client->codec, pub) == NGX_OK)
             {
                 form = NGX_CENTRIFUGO_FORM_DELTA;

@@ -457,7 +457,7 @@ subscribe_wishes(ngx_centrifugo_subscribing_t *op,
         }
     }
 
-    grant->delta = op->delta && options->delta_fossil && grant->positioned;
+    grant->delta = op->delta && options->delta_fossil;
 }
 
 

@@ -102,7 +102,7 @@ ngx_centrifugo_subscription_create(ngx_centrifugo_client_t *client,
         return NULL;
     }
 
-    sub->feed = grant->positioned || grant->delta || grant->compact;
+    sub->feed = grant->positioned || grant->compact;
 
     if (sub->feed
         && ngx_centrifugo_feed_take(result->channel, result) == NULL)
@@ -162,10 +162,7 @@ subscription_feed(ngx_centrifugo_subscription_t *sub, ngx_int_t n)
 
     if (sub->positioned) {
         feed->positioned += n;
-    }
-
-    if (sub->delta) {
-        feed->deltas += n;
+        feed->deltas += sub->delta ? n : 0;
     }
 }
 

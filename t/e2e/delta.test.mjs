@@ -25,7 +25,9 @@ const HUB = `api_insecure on; allow_anonymous_connect_without_token on;
         force_recovery on; delta_publish on; }
     namespace jl { ${KEPT} join_leave on; force_push_join_leave on; }
     namespace loose { ${OPEN} allow_tags_filter on;
-        allowed_delta_types fossil; }`;
+        allowed_delta_types fossil; }
+    namespace weak { ${OPEN} history_size 100; history_ttl 10m;
+        allow_positioning on; allowed_delta_types fossil; }`;
 
 /* A document that changes a little each time. */
 
@@ -60,10 +62,44 @@ function cases(s, server, api) {
         assert.equal((await subscribe(c, 'none:a', { delta: 'fossil' })).delta,
                      undefined);
         assert.equal((await subscribe(c, 'loose:a', { delta: 'fossil' })).delta,
-                     undefined);
+                     true);
         await c.call({ subscribe: { channel: 'x', delta: 'other' } })
             .catch(() => {});
         assert.equal((await c.closed).code, 3501);
+    });
+
+    s.it('texts, and no deltas, without a position', async () => {
+        const [c, other] = [await connect(), await connect()];
+        const sdk = sdkOf(server.ws());
+        const sub = sdk.newSubscription('weak:a', { delta: 'fossil' });
+        const got = [];
+
+        sub.on('publication', (ctx) => got.push(ctx.data));
+        await connected(sdk);
+        await subscribed(sub);
+        await subscribe(other, 'weak:a', { delta: 'fossil', positioned: true });
+
+        for (const channel of ['loose:b', 'weak:a']) {
+            await subscribe(c, channel, { delta: 'fossil' });
+
+            for (let i = 0; i < 3; i++) {
+                await put(channel, page(i), { delta: true });
+
+                const p = await pub(c);
+
+                assert.deepEqual(JSON.parse(p.data), page(i));
+                assert.equal(p.delta, undefined);
+            }
+        }
+
+        /* somebody else has them there */
+
+        assert.deepEqual([await pub(other), await pub(other), await pub(other)]
+            .map((p) => p.delta), [undefined, true, true]);
+
+        await until('all', () => got.length === 3);
+        assert.deepEqual(got, [0, 1, 2].map(page));
+        sdk.disconnect();
     });
 
     s.it('text, then deltas, whole when not asked for or not shorter',

@@ -328,11 +328,12 @@ grants(void)
         CHECK(result(&l, "\"positioned\":true", one));
     }
 
-    /* deltas go with a position */
+    /* texts even without a position, deltas with one */
 
     CHECK(result(&l, "\"delta\":\"fossil\"", none));
     options.delta_fossil = 1;
-    CHECK(result(&l, "\"delta\":\"fossil\"", none));
+    CHECK(result(&l, "\"delta\":\"fossil\"",
+                 "\"subscribe\":{\"delta\":true}"));
     options.force_positioning = 1;
     CHECK(result(&l, "\"delta\":\"fossil\"",
                  "\"subscribe\":{" EPOCH ",\"positioned\":true,"
