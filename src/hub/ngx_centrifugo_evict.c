@@ -30,8 +30,6 @@
 #define evict_count(shard, what, n)                                          \
     __atomic_store_n(&(shard)->evicted[what], (shard)->evicted[what] + (n),  \
                      __ATOMIC_RELAXED)
-#define evict_left(shm)                                                      \
-    ((shm)->pages - __atomic_load_n(&(shm)->pages_used, __ATOMIC_RELAXED))
 
 
 /* what an eviction is for, and how far it is */
@@ -92,7 +90,7 @@ ngx_centrifugo_evict(ngx_centrifugo_hub_t *hub, ngx_uint_t n, size_t size)
     ngx_centrifugo_hub_shm_t  *shm;
 
     shm = hub->shm;
-    left = evict_left(shm);
+    left = hub_pages_left(shm);
     pages = size / NGX_CENTRIFUGO_PAGE + 1;
 
     if (left < shm->pages / NGX_CENTRIFUGO_SPARE) {
@@ -127,13 +125,13 @@ ngx_centrifugo_evict(ngx_centrifugo_hub_t *hub, ngx_uint_t n, size_t size)
         evict_history(hub, &evict);
     }
 
-    if (streams && evict.items == 0 && evict_left(shm) <= left
+    if (streams && evict.items == 0 && hub_pages_left(shm) <= left
         && !evict_enough(shm, &evict))
     {
         evict_streams(hub, &evict, 0);
     }
 
-    if (evict.items == 0 && evict_left(shm) <= left
+    if (evict.items == 0 && hub_pages_left(shm) <= left
         && !evict_enough(shm, &evict))
     {
         return NGX_DECLINED;
@@ -225,7 +223,7 @@ evict_enough(ngx_centrifugo_hub_shm_t *shm, evict_t *evict)
         return 1;
     }
 
-    return evict_left(shm) >= evict->goal;
+    return hub_pages_left(shm) >= evict->goal;
 }
 
 

@@ -364,8 +364,7 @@ ngx_centrifugo_hub_stat(ngx_centrifugo_hub_t *hub,
     stat->shards = shm->shards;
     stat->slots = shm->slots;
     stat->pages = shm->pages;
-    stat->pages_free = shm->pages - __atomic_load_n(&shm->pages_used,
-                                                    __ATOMIC_RELAXED);
+    stat->pages_free = hub_pages_left(shm);
     stat->head = __atomic_load_n(&shm->log.head, __ATOMIC_RELAXED)
                  - shm->log.size;
     stat->tail = __atomic_load_n(&shm->log.tail, __ATOMIC_RELAXED);

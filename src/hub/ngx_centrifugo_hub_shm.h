@@ -572,6 +572,8 @@ void ngx_centrifugo_shard_wipe(ngx_centrifugo_hub_t *hub, ngx_uint_t n);
 #define hub_shard_of(shm, hash)   ((ngx_uint_t) ((hash) & ((shm)->shards - 1)))
 #define hub_bucket_of(shm, hash)                                             \
     ((uint32_t) ((hash) >> 32) & ((shm)->buckets - 1))
+#define hub_pages_left(shm)     /* in the store; without its lock a guess */  \
+    ((shm)->pages - __atomic_load_n(&(shm)->pages_used, __ATOMIC_RELAXED))
 
 /*
  * Within the shard's lock.  `hash` is of the whole name.  find: the record or

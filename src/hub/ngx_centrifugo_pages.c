@@ -30,8 +30,6 @@
     ((NGX_CENTRIFUGO_PAGE - sizeof(ngx_centrifugo_page_t))                   \
      / page_size(class))
 #define page_size(class)  ngx_centrifugo_page_class_size(class)
-#define page_left(shm)      /* in the store */                               \
-    ((shm)->pages - (shm)->pages_used)
 
 
 static ngx_int_t page_refill(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
@@ -230,7 +228,7 @@ ngx_centrifugo_page_trim(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
 
     if (!p->linked || p->nfree < page_room(p->class)
         || (p->prev == 0 && p->next == 0
-            && page_left(shm) > shm->pages / PAGE_FEW))
+            && hub_pages_left(shm) > shm->pages / PAGE_FEW))
     {
         return NGX_OK;
     }
@@ -344,7 +342,7 @@ page_refill(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n, ngx_uint_t class,
         return NGX_DECLINED;
     }
 
-    if (page_left(shm) <= keep || page_find(shm, &page) != NGX_OK) {
+    if (hub_pages_left(shm) <= keep || page_find(shm, &page) != NGX_OK) {
         ngx_centrifugo_lock_release(&shm->pages_lock);
         return NGX_DECLINED;
     }
