@@ -121,9 +121,13 @@ put(ngx_centrifugo_hub_t *w, ngx_uint_t c)
     rc = ngx_centrifugo_hub_publish(w, &pub, &position);
     CHECK(rc == NGX_OK || rc == NGX_DONE || rc == NGX_DECLINED);
 
-    shared->answer[id].channel = (uint32_t) c + 1;
     shared->answer[id].offset = (rc == NGX_DONE) ? NOT_DONE
                                                  : (uint32_t) position.offset;
+
+    /* with this it is there, a kill may come between the two */
+
+    __atomic_store_n(&shared->answer[id].channel, (uint32_t) c + 1,
+                     __ATOMIC_RELEASE);
 }
 
 
