@@ -340,15 +340,16 @@ publish_item(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
 
     shm = hub->shm;
     k = NULL;
-
-    parts[0] = pub->info;
-    parts[1] = pub->tags;
-    parts[2] = pub->data;
+    item = NULL;
 
     len = pub->info.len + pub->tags.len + pub->data.len;
     first = publish_first(len);
 
     if (first < len) {
+        parts[0] = pub->info;
+        parts[1] = pub->tags;
+        parts[2] = pub->data;
+
         rc = ngx_centrifugo_chain_build(hub, n, parts, 3, first,
                                         NGX_CENTRIFUGO_ITEM_MORE);
 
@@ -364,10 +365,7 @@ publish_item(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
         return rc;
     }
 
-    if (k != NULL) {
-        publish_fill(shm, pub, stream, k, first);
-
-    } else {
+    if (k == NULL) {
         rc = ngx_centrifugo_shard_take(hub, n, KEPT_SIZE + first,
                                        NGX_CENTRIFUGO_ITEM_PUBLICATION,
                                        &item);
@@ -376,8 +374,11 @@ publish_item(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
         }
 
         k = (ngx_centrifugo_kept_t *) item;
-        publish_fill(shm, pub, stream, k, first);
+    }
 
+    publish_fill(shm, pub, stream, k, first);
+
+    if (item) {
         ngx_centrifugo_chain_push(shm, n, item);
     }
 

@@ -18,11 +18,11 @@
 
 static ngx_uint_t stream_spare(ngx_centrifugo_stream_t *stream,
     ngx_uint_t size);
-static ngx_centrifugo_kept_t *stream_oldest(ngx_centrifugo_hub_shm_t *shm,
-    ngx_centrifugo_stream_t *stream);
+static ngx_inline ngx_centrifugo_kept_t *stream_oldest(
+    ngx_centrifugo_hub_shm_t *shm, ngx_centrifugo_stream_t *stream);
 static ngx_int_t stream_unlink(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
     ngx_centrifugo_stream_t *stream, ngx_centrifugo_kept_t *kept);
-static void stream_take_out(ngx_centrifugo_shard_t *shard,
+static ngx_inline void stream_take_out(ngx_centrifugo_shard_t *shard,
     ngx_centrifugo_stream_t *stream, ngx_centrifugo_kept_t *newer);
 static void stream_count(ngx_centrifugo_shard_t *shard);
 static uint64_t stream_derive(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
@@ -375,7 +375,7 @@ stream_spare(ngx_centrifugo_stream_t *stream, ngx_uint_t size)
 }
 
 
-static ngx_centrifugo_kept_t *
+static ngx_inline ngx_centrifugo_kept_t *
 stream_oldest(ngx_centrifugo_hub_shm_t *shm, ngx_centrifugo_stream_t *stream)
 {
     ngx_centrifugo_kept_t  *kept;
@@ -474,7 +474,7 @@ ngx_centrifugo_stream_trimmed(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n)
 }
 
 
-static void
+static ngx_inline void
 stream_take_out(ngx_centrifugo_shard_t *shard, ngx_centrifugo_stream_t *stream,
     ngx_centrifugo_kept_t *newer)
 {

@@ -1,7 +1,7 @@
 /*
  * What history costs: run under callgrind by "make costs", with two numbers of
  * publications of which the difference counts.
- *   cost_stream publish|keep|read NUMBER
+ *   cost_stream publish|keep|old|read NUMBER
  *   cost_stream space       bytes of the zone for a publication
  */
 
@@ -12,8 +12,8 @@
 
 
 static ngx_int_t
-put(ngx_centrifugo_hub_t *hub, const char *channel, size_t len,
-    ngx_uint_t size)
+put_version(ngx_centrifugo_hub_t *hub, const char *channel, size_t len,
+    ngx_uint_t size, uint64_t version)
 {
     static u_char                     data[LARGEST];
     ngx_centrifugo_position_t         position;
@@ -26,8 +26,17 @@ put(ngx_centrifugo_hub_t *hub, const char *channel, size_t len,
     pub.size = size;
     pub.ttl = 60000;
     pub.meta_ttl = 600000;
+    pub.version = version;
 
     return ngx_centrifugo_hub_publish(hub, &pub, &position);
+}
+
+
+static ngx_int_t
+put(ngx_centrifugo_hub_t *hub, const char *channel, size_t len,
+    ngx_uint_t size)
+{
+    return put_version(hub, channel, len, size, 0);
 }
 
 
@@ -104,12 +113,23 @@ main(int argc, char **argv)
         CHECK(put(&hub, "news:channel", 128, KEPT) == NGX_OK);
     }
 
+    if (argv[1][0] == 'o') {
+        CHECK(put_version(&hub, "news:channel", 128, KEPT, 1) == NGX_OK);
+    }
+
     for (i = 0; i < n; i++) {
 
         switch (argv[1][0]) {
 
         case 'p':
             (void) put(&hub, "news:channel", 128, 0);
+            break;
+
+        case 'o':
+
+            /* finds the stream, and that nothing is to be appended */
+
+            (void) put_version(&hub, "news:channel", 128, KEPT, 1);
             break;
 
         case 'k':
