@@ -670,8 +670,23 @@ ngx_centrifugo_shard_item(ngx_centrifugo_hub_shm_t *shm,
  * counts: stores those of the intent; settle: frees what the intent says is
  * nobody's, when its state is NONE.
  */
-ngx_uint_t ngx_centrifugo_shard_class(ngx_centrifugo_hub_t *hub, size_t size,
-    ngx_uint_t type);
+static ngx_inline ngx_uint_t
+ngx_centrifugo_shard_class(ngx_centrifugo_hub_t *hub, size_t size,
+    ngx_uint_t type)
+{
+    ngx_uint_t  class;
+
+    class = ngx_centrifugo_page_class(size);
+
+    if (ngx_centrifugo_history_item(type)) {
+        class += NGX_CENTRIFUGO_SIZES
+                 * (hub->subscribed ? NGX_CENTRIFUGO_KIND_SUBSCRIBED
+                                    : NGX_CENTRIFUGO_KIND_HISTORY);
+    }
+
+    return class;
+}
+
 ngx_int_t ngx_centrifugo_shard_take(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     size_t size, ngx_uint_t type, ngx_centrifugo_item_t **item);
 void ngx_centrifugo_shard_link(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
@@ -752,7 +767,8 @@ void ngx_centrifugo_tally_remove(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
  * one for a channel that has none; NULL: no page is left.
  * gone: whether nothing behind the floor is there or what is has expired.
  * over: whether its offset and epoch have expired, too, and nobody is
- * interested: for readers it is not there.  bytes: what a publication takes.
+ * interested: for readers it is not there.  bytes: what a publication takes;
+ * more: adds what it takes of items behind its first, which have `left` bytes.
  * trim: frees publications that are gone or are more than `size`, at most
  * `max`; NGX_AGAIN: more are; NGX_ERROR: damaged and wiped.  reuse: the oldest
  * one, which goes for a new one, NULL: it stays or is not of that class alone;
@@ -778,8 +794,31 @@ ngx_uint_t ngx_centrifugo_stream_gone(ngx_centrifugo_stream_t *stream,
 ngx_uint_t ngx_centrifugo_stream_over(ngx_centrifugo_hub_shm_t *shm,
     ngx_centrifugo_record_t *rec, ngx_centrifugo_stream_t *stream,
     uint64_t now);
-ngx_int_t ngx_centrifugo_stream_bytes(ngx_centrifugo_hub_shm_t *shm,
-    ngx_centrifugo_kept_t *kept, size_t *bytes);
+ngx_int_t ngx_centrifugo_stream_more(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_kept_t *kept, uint64_t left, size_t *bytes);
+
+static ngx_inline ngx_int_t
+ngx_centrifugo_stream_bytes(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_kept_t *kept, size_t *bytes)
+{
+    uint64_t  left;
+
+    left = (uint64_t) kept->info_len + kept->tags_len + kept->data_len;
+
+    if (kept->item.len > left) {
+        return NGX_ERROR;
+    }
+
+    left -= kept->item.len;
+    *bytes = ngx_centrifugo_page_class_size(kept->item.class);
+
+    if (left == 0 && kept->item.next == 0) {
+        return NGX_OK;
+    }
+
+    return ngx_centrifugo_stream_more(shm, kept, left, bytes);
+}
+
 ngx_int_t ngx_centrifugo_stream_trim(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     ngx_centrifugo_stream_t *stream, ngx_uint_t size, ngx_uint_t max);
 ngx_int_t ngx_centrifugo_stream_reuse(ngx_centrifugo_hub_t *hub, ngx_uint_t n,

@@ -247,24 +247,6 @@ shard_hash(ngx_centrifugo_hub_shm_t *shm, ngx_centrifugo_record_t *rec)
 }
 
 
-ngx_uint_t
-ngx_centrifugo_shard_class(ngx_centrifugo_hub_t *hub, size_t size,
-    ngx_uint_t type)
-{
-    ngx_uint_t  class;
-
-    class = ngx_centrifugo_page_class(size);
-
-    if (ngx_centrifugo_history_item(type)) {
-        class += NGX_CENTRIFUGO_SIZES
-                 * (hub->subscribed ? NGX_CENTRIFUGO_KIND_SUBSCRIBED
-                                    : NGX_CENTRIFUGO_KIND_HISTORY);
-    }
-
-    return class;
-}
-
-
 ngx_int_t
 ngx_centrifugo_shard_take(ngx_centrifugo_hub_t *hub, ngx_uint_t n,
     size_t size, ngx_uint_t type, ngx_centrifugo_item_t **item)

@@ -275,21 +275,11 @@ ngx_centrifugo_stream_append(ngx_centrifugo_hub_shm_t *shm, ngx_uint_t n,
 
 
 ngx_int_t
-ngx_centrifugo_stream_bytes(ngx_centrifugo_hub_shm_t *shm,
-    ngx_centrifugo_kept_t *kept, size_t *bytes)
+ngx_centrifugo_stream_more(ngx_centrifugo_hub_shm_t *shm,
+    ngx_centrifugo_kept_t *kept, uint64_t left, size_t *bytes)
 {
-    uint64_t                 left;
     ngx_centrifugo_ref_t     ref;
     ngx_centrifugo_chain_t  *chain;
-
-    left = (uint64_t) kept->info_len + kept->tags_len + kept->data_len;
-
-    if (kept->item.len > left) {
-        return NGX_ERROR;
-    }
-
-    left -= kept->item.len;
-    *bytes = ngx_centrifugo_page_class_size(kept->item.class);
 
     for (ref = kept->item.next; ref; ref = chain->item.next) {
         chain = ngx_centrifugo_shard_item(shm, ref, NGX_CENTRIFUGO_ITEM_MORE);
