@@ -161,8 +161,6 @@ ngx_centrifugo_client_init(ngx_centrifugo_client_t *client)
     }
 
     ngx_queue_insert_tail(&client->hcf->clients, &client->link);
-    ngx_centrifugo_hub_add(&client->hcf->hub, NGX_CENTRIFUGO_GAUGE_SESSIONS,
-                           1);
 
     client->state = NGX_CENTRIFUGO_CLIENT_NEW;
 

@@ -239,8 +239,9 @@ extern const ngx_centrifugo_error_t  ngx_centrifugo_error_position;
 
 /*
  * Makes a zeroed structure (embedded in the transport's session) a client.
- * Set before: transport, codec, hcf, log.  NGX_ERROR: no memory or no random
- * bytes; nothing is left behind.
+ * Set before: transport, codec, hcf, log; and the session was counted in
+ * NGX_CENTRIFUGO_GAUGE_SESSIONS, which its end gives back.  NGX_ERROR: no
+ * memory or no random bytes; nothing is left behind, it is still counted.
  */
 ngx_int_t ngx_centrifugo_client_init(ngx_centrifugo_client_t *client);
 

@@ -282,6 +282,30 @@ ngx_centrifugo_hub_add(ngx_centrifugo_hub_t *hub,
 }
 
 
+ngx_int_t
+ngx_centrifugo_hub_take(ngx_centrifugo_hub_t *hub,
+    ngx_centrifugo_counter_e gauge, uint64_t limit)
+{
+    ngx_centrifugo_hub_add(hub, gauge, 1);
+
+    if (limit == 0) {
+        return NGX_OK;
+    }
+
+    /* of two at the last place, who has the later ticket sees the other */
+
+    (void) ngx_centrifugo_hub_ticket(hub);
+
+    if (ngx_centrifugo_hub_sum(hub, gauge) <= limit) {
+        return NGX_OK;
+    }
+
+    ngx_centrifugo_hub_add(hub, gauge, -1);
+
+    return NGX_DECLINED;
+}
+
+
 uint64_t
 ngx_centrifugo_hub_ticket(ngx_centrifugo_hub_t *hub)
 {

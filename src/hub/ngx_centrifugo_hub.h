@@ -564,6 +564,14 @@ void ngx_centrifugo_hub_add(ngx_centrifugo_hub_t *hub,
     ngx_centrifugo_counter_e counter, int64_t n);
 
 /*
+ * Raises a gauge of this worker's slot by one, unless the sum over all slots
+ * would then be more than `limit` (0: none): NGX_OK or NGX_DECLINED.  It is
+ * never more; two at once for the last place may both be declined.
+ */
+ngx_int_t ngx_centrifugo_hub_take(ngx_centrifugo_hub_t *hub,
+    ngx_centrifugo_counter_e gauge, uint64_t limit);
+
+/*
  * A token bucket of all workers: `limit` events a second, as many at once.
  * NGX_OK or NGX_DECLINED.
  */

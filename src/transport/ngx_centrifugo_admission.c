@@ -14,6 +14,8 @@ static ngx_int_t admission_value(ngx_http_request_t *r,
     ngx_http_complex_value_t *location, ngx_http_complex_value_t *hub,
     ngx_str_t *value);
 static ngx_int_t admission_json(const ngx_str_t *value);
+static void admission_undo(ngx_centrifugo_hub_conf_t *hcf,
+    ngx_centrifugo_user_t *address);
 static void admission_cleanup(void *data);
 
 
@@ -70,20 +72,20 @@ ngx_centrifugo_admit(ngx_http_request_t *r, ngx_centrifugo_loc_conf_t *lcf,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    address = NULL;
     rc = admission_limits(r, hcf);
 
     if (rc == NGX_OK) {
         rc = admission_address(r, hcf, &address);
-    }
-
-    if (rc == NGX_OK && admission_rate(r, hcf) != NGX_OK) {
 
         /* the last: an address that is over its limit uses up nobody's rate */
 
-        rc = NGX_DECLINED;
+        if (rc == NGX_OK) {
+            rc = admission_rate(r, hcf);
+        }
 
-        if (address) {
-            ngx_centrifugo_address_leave(hcf, address);
+        if (rc != NGX_OK) {
+            admission_undo(hcf, address);
         }
     }
 
@@ -95,10 +97,7 @@ ngx_centrifugo_admit(ngx_http_request_t *r, ngx_centrifugo_loc_conf_t *lcf,
 
     a = malloc(sizeof(ngx_centrifugo_admission_t) + user.len + info.len);
     if (a == NULL) {
-        if (address) {
-            ngx_centrifugo_address_leave(hcf, address);
-        }
-
+        admission_undo(hcf, address);
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -129,13 +128,15 @@ admission_limits(ngx_http_request_t *r, ngx_centrifugo_hub_conf_t *hcf)
 {
     const char  *why;
 
+    /* counted before it is answered: the next to come is refused in time */
+
     if (!ngx_centrifugo_worker_ready(hcf)) {
         why = "this worker has no slot";
 
-    } else if (hcf->connection_limit
-               && ngx_centrifugo_hub_sum(&hcf->hub,
-                                         NGX_CENTRIFUGO_GAUGE_SESSIONS)
-                  >= hcf->connection_limit)
+    } else if (ngx_centrifugo_hub_take(&hcf->hub,
+                                       NGX_CENTRIFUGO_GAUGE_SESSIONS,
+                                       hcf->connection_limit)
+               != NGX_OK)
     {
         why = "connection_limit is reached";
 
@@ -259,6 +260,17 @@ admission_json(const ngx_str_t *value)
 
 
 static void
+admission_undo(ngx_centrifugo_hub_conf_t *hcf, ngx_centrifugo_user_t *address)
+{
+    ngx_centrifugo_hub_add(&hcf->hub, NGX_CENTRIFUGO_GAUGE_SESSIONS, -1);
+
+    if (address) {
+        ngx_centrifugo_address_leave(hcf, address);
+    }
+}
+
+
+static void
 admission_cleanup(void *data)
 {
     ngx_centrifugo_admission_release(data);
@@ -302,9 +314,6 @@ ngx_centrifugo_admission_use(ngx_centrifugo_admission_t *admission,
 void
 ngx_centrifugo_admission_release(ngx_centrifugo_admission_t *admission)
 {
-    if (admission->address) {
-        ngx_centrifugo_address_leave(admission->hcf, admission->address);
-    }
-
+    admission_undo(admission->hcf, admission->address);
     free(admission);
 }

@@ -10,7 +10,7 @@
 #include "../client/ngx_centrifugo_client.h"
 
 
-/* what is known of a peer before its session is made; one block */
+/* a session that is counted, and what is known of its peer; one block */
 typedef struct {
     ngx_centrifugo_hub_conf_t   *hcf;
     ngx_centrifugo_user_t       *address;   /* counted, or NULL */

@@ -263,7 +263,12 @@ remote_on_open(ngx_centrifugo_request_t *request)
     s->client.hcf = request->hcf;
     s->client.log = ngx_cycle->log;
 
+    (void) ngx_centrifugo_hub_take(&request->hcf->hub,
+                                   NGX_CENTRIFUGO_GAUGE_SESSIONS, 0);
+
     if (ngx_centrifugo_client_init(&s->client) != NGX_OK) {
+        ngx_centrifugo_hub_add(&request->hcf->hub,
+                               NGX_CENTRIFUGO_GAUGE_SESSIONS, -1);
         free(s);
         ngx_centrifugo_request_answer(request, &answer);
         return;

@@ -973,6 +973,77 @@ wipe_again(void)
 }
 
 
+/* workers that take places at once: there are never more than the limit */
+
+static void
+takes(void)
+{
+    enum { WORKERS = 4 };
+
+    int                       status;
+    pid_t                     pid[WORKERS];
+    uint64_t                 *cell;
+    ngx_uint_t                i, k, n;
+    ngx_centrifugo_hub_t      w;
+    ngx_centrifugo_counter_e  gauge;
+
+    cell = map(4096);
+    gauge = NGX_CENTRIFUGO_GAUGE_SESSIONS;
+
+    fresh(1024 * 1024);
+    enter(&w);
+
+    for (i = 0; i < 3; i++) {
+        CHECK(ngx_centrifugo_hub_take(&w, gauge, 3) == NGX_OK);
+    }
+
+    CHECK(ngx_centrifugo_hub_take(&w, gauge, 3) == NGX_DECLINED);
+    CHECK(ngx_centrifugo_hub_take(&w, gauge, 0) == NGX_OK);
+    CHECK(ngx_centrifugo_hub_sum(&w, gauge) == 4);
+
+    ngx_centrifugo_hub_add(&w, gauge, -4);
+
+    for (k = 0; k < WORKERS; k++) {
+        pid[k] = fork();
+
+        if (pid[k] == 0) {
+            enter(&w);
+
+            for (i = 0; i < 200000; i++) {
+                if (ngx_centrifugo_hub_take(&w, gauge, 1) != NGX_OK) {
+                    continue;
+                }
+
+                /* alone: nobody else may have the only place */
+
+                if (__atomic_exchange_n(cell, 1, __ATOMIC_SEQ_CST)) {
+                    _exit(2);
+                }
+
+                for (n = 0; n < 50; n++) {
+                    ngx_cpu_pause();
+                }
+
+                cell[1]++;
+                __atomic_store_n(cell, 0, __ATOMIC_SEQ_CST);
+                ngx_centrifugo_hub_add(&w, gauge, -1);
+            }
+
+            _exit(0);
+        }
+    }
+
+    for (k = 0; k < WORKERS; k++) {
+        CHECK(waitpid(pid[k], &status, 0) == pid[k]);
+        CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+
+    CHECK(cell[1] > 0 && ngx_centrifugo_hub_sum(&w, gauge) == 0);
+
+    ngx_centrifugo_hub_exit(&w);
+}
+
+
 int
 main(void)
 {
@@ -984,6 +1055,7 @@ main(void)
     wipe();
     wipe_again();
     control();
+    takes();
     points();
     kills();
 

@@ -455,6 +455,8 @@ local_open(local_t *l)
     l->client.hcf = &a;
     l->client.log = &test_log;
 
+    CHECK(ngx_centrifugo_hub_take(&a.hub, NGX_CENTRIFUGO_GAUGE_SESSIONS, 0)
+          == NGX_OK);
     CHECK(ngx_centrifugo_client_init(&l->client) == NGX_OK);
 }
 
