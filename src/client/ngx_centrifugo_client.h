@@ -23,8 +23,12 @@ typedef struct ngx_centrifugo_subscribing_s  ngx_centrifugo_subscribing_t;
 typedef struct {
     ngx_str_t     name;                 /* "websocket" */
 
-    /* Writes the transport's header into the room before a frame's payload. */
-    void        (*seal)(ngx_centrifugo_frame_t *frame);
+    /*
+     * Writes the header into the room before the payload of a frame, which all
+     * clients share that have this transport and the codec of this one.
+     */
+    void        (*seal)(ngx_centrifugo_client_t *client,
+                    ngx_centrifugo_frame_t *frame);
 
     /*
      * Writes what is in client->queue.  NGX_OK: all; NGX_AGAIN: the rest when

@@ -117,7 +117,7 @@ ngx_centrifugo_delivery_append(ngx_centrifugo_client_t *client,
     ngx_centrifugo_frame_t *frame)
 {
     if (frame->head == 0) {
-        client->transport->seal(frame);
+        client->transport->seal(client, frame);
     }
 
     if (ngx_centrifugo_queue_push(&client->queue, frame) != NGX_OK) {
@@ -428,7 +428,7 @@ delivery_frame(delivery_forms_t *forms, ngx_centrifugo_channel_t *channel,
         return NULL;
     }
 
-    client->transport->seal(frame);
+    client->transport->seal(client, frame);
 
     if (forms->n == DELIVERY_FORMS) {
         ngx_centrifugo_frame_release(forms->form[--forms->n].frame);

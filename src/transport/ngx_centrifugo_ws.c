@@ -23,7 +23,8 @@
 #define WS_LOST_DELAY  2000         /* ms, when its frame was not read whole */
 
 
-static void ws_seal(ngx_centrifugo_frame_t *frame);
+static void ws_seal(ngx_centrifugo_client_t *client,
+    ngx_centrifugo_frame_t *frame);
 static ngx_int_t ws_send(ngx_centrifugo_client_t *client);
 static ssize_t ws_write(ngx_connection_t *c, ngx_centrifugo_queue_t *queue);
 static void ws_close(ngx_centrifugo_client_t *client, ngx_uint_t code,
@@ -658,12 +659,14 @@ ws_close_send(ngx_centrifugo_ws_t *ws)
 
 
 static void
-ws_seal(ngx_centrifugo_frame_t *frame)
+ws_seal(ngx_centrifugo_client_t *client, ngx_centrifugo_frame_t *frame)
 {
     u_char  *p;
 
-    p = ngx_centrifugo_ws_header(frame->data, NGX_CENTRIFUGO_WS_TEXT,
-                                 frame->len);
+    p = ngx_centrifugo_ws_header(frame->data,
+                                 client->codec->json
+                                 ? NGX_CENTRIFUGO_WS_TEXT
+                                 : NGX_CENTRIFUGO_WS_BINARY, frame->len);
 
     frame->head = (uint16_t) (frame->data - p);
 }

@@ -47,7 +47,8 @@ typedef struct {
 } remote_input_t;
 
 
-static void remote_seal(ngx_centrifugo_frame_t *frame);
+static void remote_seal(ngx_centrifugo_client_t *client,
+    ngx_centrifugo_frame_t *frame);
 static ngx_int_t remote_send(ngx_centrifugo_client_t *client);
 static void remote_close(ngx_centrifugo_client_t *client, ngx_uint_t code,
     const ngx_str_t *reason);
@@ -479,7 +480,7 @@ remote_on_left(ngx_centrifugo_request_t *request)
 
 
 static void
-remote_seal(ngx_centrifugo_frame_t *frame)
+remote_seal(ngx_centrifugo_client_t *client, ngx_centrifugo_frame_t *frame)
 {
     /* its end is told beside it */
 }

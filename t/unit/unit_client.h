@@ -385,7 +385,7 @@ static const ngx_centrifugo_engine_t  late_engine = {
 /* the transport in worker A */
 
 static ngx_inline void
-local_seal(ngx_centrifugo_frame_t *frame)
+local_seal(ngx_centrifugo_client_t *client, ngx_centrifugo_frame_t *frame)
 {
     frame->head = 1;
     frame->data[-1] = '#';
