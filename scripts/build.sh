@@ -38,7 +38,7 @@ mkdir -p "$obj"
 
 # a changed list of sources or other flags need a new configure
 
-stamp="$(cat "$ROOT/config") $cc_opt $(dpkg-query -W -f='${Version}' \
+stamp="$(cat "$ROOT/config" "$ROOT"/proto/*.proto) $cc_opt $(dpkg-query -W -f='${Version}' \
          nginx-dev 2>/dev/null || true)"
 
 if [ ! -f "$obj/Makefile" ] || [ "$stamp" != "$(cat "$obj/stamp" 2>/dev/null)" ]; then

@@ -8,7 +8,8 @@
 NODE_MIN=18
 
 BUILD="gcc libc6-dev make pkg-config libssl-dev zlib1g-dev
-       libpcre2-dev ca-certificates openssl"
+       libpcre2-dev libprotobuf-c-dev protobuf-c-compiler ca-certificates
+       openssl"
 RUN="$BUILD nginx nginx-dev libnginx-mod-http-js curl"
 CHECK="clang-14 libclang-rt-14-dev cppcheck perl libyajl-dev"
 TEST="chromium python3 python3-jwt php-cli ruby"

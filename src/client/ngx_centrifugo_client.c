@@ -218,7 +218,9 @@ ngx_centrifugo_client_message(ngx_centrifugo_client_t *client, u_char *data,
     if (!client->waiting) {
         client_process(client, data, len, 1);
 
-    } else if (len == 2 && data[0] == '{' && data[1] == '}') {
+    } else if (len == client->codec->pong.len
+               && ngx_memcmp(data, client->codec->pong.data, len) == 0)
+    {
 
         /* a pong needs no turn */
 
@@ -527,12 +529,19 @@ client_dispatch(ngx_centrifugo_client_t *client,
 static void
 client_pong(ngx_centrifugo_client_t *client)
 {
-    if (!client->pinged) {
+    if (!client->pinged || client->own_pings) {
         ngx_centrifugo_client_close(client, &ngx_centrifugo_disconnect_request,
                                     "a pong without a ping");
         return;
     }
 
+    ngx_centrifugo_client_ponged(client);
+}
+
+
+void
+ngx_centrifugo_client_ponged(ngx_centrifugo_client_t *client)
+{
     /* the timer finds nothing due when it comes */
 
     client->pinged = 0;

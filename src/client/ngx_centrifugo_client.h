@@ -47,6 +47,9 @@ typedef struct {
 
     /* Takes up reading where a full input buffer had stopped it. */
     void        (*resume)(ngx_centrifugo_client_t *client);
+
+    /* Sends a ping of its own, for a client with own_pings; else NULL. */
+    void        (*ping)(ngx_centrifugo_client_t *client);
 } ngx_centrifugo_transport_t;
 
 typedef enum {
@@ -127,6 +130,7 @@ struct ngx_centrifugo_client_s {
     unsigned                           waiting:1;   /* a command is */
     unsigned                           dispatching:1;
     unsigned                           pinged:1;    /* a pong is due */
+    unsigned                           own_pings:1; /* of its transport */
 };
 
 /* what few subscriptions have */
@@ -262,6 +266,9 @@ void ngx_centrifugo_client_destroy(ngx_centrifugo_client_t *client);
  */
 ngx_int_t ngx_centrifugo_client_message(ngx_centrifugo_client_t *client,
     u_char *data, size_t len);
+
+/* The answer to a ping of its transport. */
+void ngx_centrifugo_client_ponged(ngx_centrifugo_client_t *client);
 
 /*
  * Ends the session: the code and reason go to the peer behind what is queued.

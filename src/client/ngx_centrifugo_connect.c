@@ -498,8 +498,11 @@ connect_accepted(ngx_centrifugo_client_t *client,
     ngx_str_set(&result.version, NGX_CENTRIFUGO_VERSION " OSS");
     result.expires = (cn->ttl != 0);
     result.ttl = cn->ttl;
-    result.ping = (uint32_t) (hcf->ping_interval / 1000);
-    result.pong = 1;
+
+    if (!client->own_pings) {
+        result.ping = (uint32_t) (hcf->ping_interval / 1000);
+        result.pong = 1;
+    }
 
     client->codec->connect(ngx_centrifugo_client_reply(client),
                            client->command_id, &result);

@@ -4,11 +4,13 @@
 
 #include "ngx_centrifugo_client.h"
 #include "ngx_centrifugo_worker.h"
+#include "../protocol/ngx_centrifugo_json.h"
 
 
 static const ngx_centrifugo_error_t *publish_check(
     ngx_centrifugo_client_t *client, ngx_centrifugo_command_t *cmd,
-    ngx_centrifugo_channel_options_t **options, const char **why);
+    ngx_uint_t json, ngx_centrifugo_channel_options_t **options,
+    const char **why);
 static void publish_done(uint64_t handle, ngx_centrifugo_engine_rc_e rc,
     ngx_centrifugo_engine_result_t *result);
 
@@ -18,6 +20,8 @@ ngx_centrifugo_client_publish(ngx_centrifugo_client_t *client,
     ngx_centrifugo_command_t *cmd)
 {
     u_char                             uuid[NGX_CENTRIFUGO_ID_LEN];
+    ngx_int_t                          rc;
+    ngx_uint_t                         json;
     const char                        *why;
     ngx_centrifugo_publish_t           pub;
     ngx_centrifugo_completion_t        done;
@@ -32,7 +36,27 @@ ngx_centrifugo_client_publish(ngx_centrifugo_client_t *client,
         return;
     }
 
-    err = publish_check(client, cmd, &options, &why);
+    json = (cmd->data.len != 0);
+
+    if (json && !client->codec->json
+        && cmd->data.len <= client->hcf->publication_max_size)
+    {
+        /* others may need to know */
+
+        rc = ngx_centrifugo_json_validate(ngx_centrifugo_client_arena(),
+                                          cmd->data.data, cmd->data.len);
+
+        if (rc == NGX_ABORT) {
+            ngx_centrifugo_client_error(client, cmd->id, cmd->method,
+                                        &ngx_centrifugo_error_internal,
+                                        &cmd->channel, "no memory");
+            return;
+        }
+
+        json = (rc == NGX_OK);
+    }
+
+    err = publish_check(client, cmd, json, &options, &why);
 
     if (err) {
         ngx_centrifugo_client_error(client, cmd->id, cmd->method, err,
@@ -70,7 +94,7 @@ ngx_centrifugo_client_publish(ngx_centrifugo_client_t *client,
 
     pub.channel = cmd->channel;
     pub.data = cmd->data;
-    pub.json = client->codec->json && cmd->data.len;
+    pub.json = json;
     pub.delta = options->delta_publish;
     pub.history_size = options->history_size;
     pub.history_ttl = options->history_ttl;
@@ -85,7 +109,8 @@ ngx_centrifugo_client_publish(ngx_centrifugo_client_t *client,
 
 static const ngx_centrifugo_error_t *
 publish_check(ngx_centrifugo_client_t *client, ngx_centrifugo_command_t *cmd,
-    ngx_centrifugo_channel_options_t **options, const char **why)
+    ngx_uint_t json, ngx_centrifugo_channel_options_t **options,
+    const char **why)
 {
     const ngx_centrifugo_error_t  *err;
 
@@ -96,7 +121,7 @@ publish_check(ngx_centrifugo_client_t *client, ngx_centrifugo_command_t *cmd,
     }
 
     if (ngx_centrifugo_publication_check(client->hcf, *options, &cmd->data,
-                                         client->codec->json)
+                                         json)
         != NGX_OK)
     {
         *why = "its data is not of publication_data_format, or larger than "

@@ -6,6 +6,7 @@ static void timer_handler(ngx_event_t *ev);
 static void timer_arm(ngx_centrifugo_client_t *client);
 static void timer_due(ngx_centrifugo_client_t *client);
 static void timer_ping(ngx_centrifugo_client_t *client);
+static void timer_pinged(ngx_centrifugo_client_t *client);
 
 
 static ngx_centrifugo_wheel_t  timer_wheel;
@@ -186,6 +187,13 @@ timer_ping(ngx_centrifugo_client_t *client)
     ngx_centrifugo_buf_t     buf;
     ngx_centrifugo_frame_t  *frame;
 
+    if (client->own_pings) {
+        client->pinged = 1;
+        client->transport->ping(client);
+        timer_pinged(client);
+        return;
+    }
+
     ngx_memzero(&buf, sizeof(ngx_centrifugo_buf_t));
     client->codec->ping(&buf);
 
@@ -201,6 +209,13 @@ timer_ping(ngx_centrifugo_client_t *client)
         ngx_centrifugo_delivery_send(client);
     }
 
+    timer_pinged(client);
+}
+
+
+static void
+timer_pinged(ngx_centrifugo_client_t *client)
+{
     if (client->state == NGX_CENTRIFUGO_CLIENT_CONNECTED) {
         client->due[NGX_CENTRIFUGO_DUE_PING] = ngx_current_msec
                                                + client->hcf->ping_interval;

@@ -24,7 +24,8 @@ typedef enum {
     NGX_CENTRIFUGO_JSON_NUMBER,
     NGX_CENTRIFUGO_JSON_STRING,
     NGX_CENTRIFUGO_JSON_MAP,
-    NGX_CENTRIFUGO_JSON_ARRAY
+    NGX_CENTRIFUGO_JSON_ARRAY,
+    NGX_CENTRIFUGO_JSON_BYTES       /* of Protobuf: `raw` may be anything */
 } ngx_centrifugo_json_type_e;
 
 /*

@@ -2,12 +2,13 @@
  * Replies and pushes of protocol v2 as JSON, one object per line.
  */
 
-#include "ngx_centrifugo_json_codec.h"
-#include "ngx_centrifugo_json.h"
+#include "ngx_centrifugo_command.h"
 
 
 static ngx_int_t codec_next(u_char **pos, u_char *end, ngx_uint_t first,
     ngx_str_t *cmd);
+static ngx_int_t codec_decode(ngx_centrifugo_arena_t *arena, ngx_str_t *bytes,
+    ngx_centrifugo_command_t *cmd);
 static void codec_part(ngx_centrifugo_buf_t *b);
 static void codec_ping(ngx_centrifugo_buf_t *b);
 static void codec_error(ngx_centrifugo_buf_t *b, uint32_t id,
@@ -61,9 +62,10 @@ static void codec_uint(ngx_centrifugo_buf_t *b, const char *name,
 
 const ngx_centrifugo_codec_t  ngx_centrifugo_codec_json = {
     ngx_string("json"),
+    ngx_string("{}"),
     1,
     codec_next,
-    ngx_centrifugo_json_command,
+    codec_decode,
     codec_part,
     codec_ping,
     codec_error,
@@ -108,6 +110,19 @@ codec_next(u_char **pos, u_char *end, ngx_uint_t first, ngx_str_t *cmd)
     cmd->len = last - p;
 
     return cmd->len ? NGX_OK : NGX_ERROR;
+}
+
+
+static ngx_int_t
+codec_decode(ngx_centrifugo_arena_t *arena, ngx_str_t *bytes,
+    ngx_centrifugo_command_t *cmd)
+{
+    ngx_int_t               rc;
+    ngx_centrifugo_json_t  *root;
+
+    rc = ngx_centrifugo_json_parse(arena, bytes->data, bytes->len, 0, &root);
+
+    return (rc == NGX_OK) ? ngx_centrifugo_command_read(arena, root, cmd) : rc;
 }
 
 

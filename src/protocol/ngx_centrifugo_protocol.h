@@ -154,11 +154,13 @@ typedef struct {
 } ngx_centrifugo_error_t;
 
 /*
- * Encoders append one reply or push to the buffer, without the framing that
- * parts several of them; a failed allocation is seen in buf->failed.
+ * Encoders append one reply or push to the buffer, with what stands before
+ * each, but without what parts several of them; a failed allocation is seen in
+ * buf->failed.
  */
 typedef struct {
     ngx_str_t   name;
+    ngx_str_t   pong;           /* a message that is nothing else */
     ngx_uint_t  json;           /* carries JSON only */
 
     /*
@@ -232,6 +234,7 @@ typedef struct {
 
 
 extern const ngx_centrifugo_codec_t  ngx_centrifugo_codec_json;
+extern const ngx_centrifugo_codec_t  ngx_centrifugo_codec_protobuf;
 
 
 /*

@@ -12,10 +12,14 @@
 
 /* a session that is counted, and what is known of its peer; one block */
 typedef struct {
-    ngx_centrifugo_hub_conf_t   *hcf;
-    ngx_centrifugo_user_t       *address;   /* counted, or NULL */
-    ngx_str_t                    user;
-    ngx_str_t                    info;      /* raw JSON, len 0: none */
+    ngx_centrifugo_hub_conf_t     *hcf;
+    ngx_centrifugo_user_t         *address; /* counted, or NULL */
+    ngx_str_t                      user;
+    ngx_str_t                      info;    /* raw JSON, len 0: none */
+
+    /* what the peer asks of its transport; JSON, unless that says else */
+    const ngx_centrifugo_codec_t  *codec;
+    unsigned                       frame_pings:1;  /* of WebSocket */
 } ngx_centrifugo_admission_t;
 
 

@@ -30,6 +30,7 @@ static ssize_t ws_write(ngx_connection_t *c, ngx_centrifugo_queue_t *queue);
 static void ws_close(ngx_centrifugo_client_t *client, ngx_uint_t code,
     const ngx_str_t *reason);
 static void ws_resume(ngx_centrifugo_client_t *client);
+static void ws_ping(ngx_centrifugo_client_t *client);
 
 static void ws_read_handler(ngx_event_t *rev);
 static void ws_write_handler(ngx_event_t *wev);
@@ -62,7 +63,8 @@ static const ngx_centrifugo_transport_t  ws_transport = {
     ws_seal,
     ws_send,
     ws_close,
-    ws_resume
+    ws_resume,
+    ws_ping
 };
 
 
@@ -88,7 +90,8 @@ ngx_centrifugo_ws_start(ngx_connection_t *c, ngx_centrifugo_loc_conf_t *lcf,
 
     ws->connection = c;
     ws->client.transport = &ws_transport;
-    ws->client.codec = &ngx_centrifugo_codec_json;
+    ws->client.codec = admission->codec;
+    ws->client.own_pings = admission->frame_pings;
     ws->client.hcf = lcf->hub;
     ws->client.log = c->log;
     ws->client.addr = &c->addr_text;
@@ -398,6 +401,11 @@ ws_frame(ngx_centrifugo_ws_t *ws, ngx_centrifugo_ws_frame_t *frame)
         return NGX_OK;
 
     case NGX_CENTRIFUGO_WS_PONG:
+
+        if (ws->client.own_pings) {
+            ngx_centrifugo_client_ponged(&ws->client);
+        }
+
         return NGX_OK;
 
     case NGX_CENTRIFUGO_WS_CLOSE:
@@ -852,6 +860,14 @@ ws_resume(ngx_centrifugo_client_t *client)
     ws->resumed = 1;
 
     ngx_post_event(ws->connection->read, &ngx_posted_events);
+}
+
+
+static void
+ws_ping(ngx_centrifugo_client_t *client)
+{
+    ws_control((ngx_centrifugo_ws_t *) client, NGX_CENTRIFUGO_WS_PING, NULL,
+               0);
 }
 
 

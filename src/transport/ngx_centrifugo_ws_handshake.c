@@ -32,6 +32,11 @@ static void handshake_join(ngx_http_request_t *r, ngx_str_t *field,
     ngx_str_t *value);
 static ngx_uint_t handshake_has_token(const ngx_str_t *list,
     const char *token, size_t len);
+static ngx_int_t handshake_next_token(ngx_str_t *list, ngx_str_t *token);
+static void handshake_protocol(ngx_http_request_t *r, const handshake_t *h,
+    ngx_str_t *protocol, ngx_centrifugo_admission_t *admission);
+static ngx_uint_t handshake_arg(ngx_http_request_t *r, const char *name,
+    const char *value);
 static ngx_int_t handshake_refuse(ngx_http_request_t *r, ngx_uint_t status,
     const char *name, const char *value, const char *text);
 static ngx_int_t handshake_accept(ngx_http_request_t *r, u_char *accept,
@@ -44,7 +49,9 @@ static void handshake_free_buffers(ngx_connection_t *c,
     ngx_http_connection_t *hc);
 
 
-static ngx_str_t  handshake_json = ngx_string("centrifuge-json");
+static const ngx_str_t  handshake_json = ngx_string("centrifuge-json");
+static const ngx_str_t  handshake_protobuf =
+                                       ngx_string("centrifuge-protobuf");
 
 
 ngx_int_t
@@ -120,13 +127,7 @@ ngx_centrifugo_ws_handler(ngx_http_request_t *r)
 
     ngx_http_set_ctx(r, admission, ngx_centrifugo_module);
 
-    ngx_str_null(&protocol);
-
-    if (handshake_has_token(&h.protocol, (char *) handshake_json.data,
-                            handshake_json.len))
-    {
-        protocol = handshake_json;
-    }
+    handshake_protocol(r, &h, &protocol, admission);
 
     rc = handshake_accept(r, accept, &protocol);
 
@@ -300,37 +301,112 @@ handshake_join(ngx_http_request_t *r, ngx_str_t *field, ngx_str_t *value)
 static ngx_uint_t
 handshake_has_token(const ngx_str_t *list, const char *token, size_t len)
 {
-    u_char  *p, *end, *last, *start;
+    ngx_str_t  rest, next;
 
-    p = list->data;
-    end = p + list->len;
+    rest = *list;
 
-    while (p < end) {
-
-        while (p < end && (*p == ' ' || *p == '\t' || *p == ',')) {
-            p++;
-        }
-
-        start = p;
-
-        while (p < end && *p != ',') {
-            p++;
-        }
-
-        last = p;
-
-        while (last > start && (last[-1] == ' ' || last[-1] == '\t')) {
-            last--;
-        }
-
-        if ((size_t) (last - start) == len
-            && ngx_strncasecmp(start, (u_char *) token, len) == 0)
+    while (handshake_next_token(&rest, &next) == NGX_OK) {
+        if (next.len == len
+            && ngx_strncasecmp(next.data, (u_char *) token, len) == 0)
         {
             return 1;
         }
     }
 
     return 0;
+}
+
+
+static ngx_int_t
+handshake_next_token(ngx_str_t *list, ngx_str_t *token)
+{
+    u_char  *p, *end, *last;
+
+    p = list->data;
+    end = p + list->len;
+
+    while (p < end && (*p == ' ' || *p == '\t' || *p == ',')) {
+        p++;
+    }
+
+    if (p == end) {
+        return NGX_DONE;
+    }
+
+    token->data = p;
+
+    while (p < end && *p != ',') {
+        p++;
+    }
+
+    last = p;
+
+    while (last > token->data && (last[-1] == ' ' || last[-1] == '\t')) {
+        last--;
+    }
+
+    token->len = last - token->data;
+
+    list->data = p;
+    list->len = end - p;
+
+    return NGX_OK;
+}
+
+
+/*
+ * The first subprotocol that is known is the answer, and the encoding, unless
+ * the query wants Protobuf.
+ */
+
+static void
+handshake_protocol(ngx_http_request_t *r, const handshake_t *h,
+    ngx_str_t *protocol, ngx_centrifugo_admission_t *admission)
+{
+    ngx_str_t   rest, token;
+    ngx_uint_t  protobuf;
+
+    rest = h->protocol;
+    protobuf = 0;
+
+    ngx_str_null(protocol);
+
+    while (handshake_next_token(&rest, &token) == NGX_OK) {
+
+        if (token.len == handshake_json.len
+            && ngx_memcmp(token.data, handshake_json.data, token.len) == 0)
+        {
+            *protocol = handshake_json;
+            break;
+        }
+
+        if (token.len == handshake_protobuf.len
+            && ngx_memcmp(token.data, handshake_protobuf.data, token.len) == 0)
+        {
+            *protocol = handshake_protobuf;
+            protobuf = 1;
+            break;
+        }
+    }
+
+    if (protobuf || handshake_arg(r, "format", "protobuf")
+        || handshake_arg(r, "cf_protocol", "protobuf"))
+    {
+        admission->codec = &ngx_centrifugo_codec_protobuf;
+    }
+
+    admission->frame_pings = handshake_arg(r, "cf_ws_frame_ping_pong", "true");
+}
+
+
+static ngx_uint_t
+handshake_arg(ngx_http_request_t *r, const char *name, const char *value)
+{
+    ngx_str_t  arg;
+
+    return ngx_http_arg(r, (u_char *) name, ngx_strlen(name), &arg) == NGX_OK
+           && arg.len == ngx_strlen(value)
+           && ngx_memcmp(arg.data, value, arg.len) == 0;
 }
 
 

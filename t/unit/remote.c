@@ -95,7 +95,8 @@ const ngx_centrifugo_transport_t  ngx_centrifugo_remote_transport = {
     remote_seal,
     remote_send,
     remote_close,
-    remote_resume
+    remote_resume,
+    NULL
 };
 
 static ngx_queue_t        remote_sessions;

@@ -401,7 +401,8 @@ static const ngx_centrifugo_transport_t  stuck = {
     local_seal,
     stuck_send,
     local_close,
-    local_resume
+    local_resume,
+    NULL
 };
 
 

@@ -442,7 +442,8 @@ static const ngx_centrifugo_transport_t  local_transport = {
     local_seal,
     local_send,
     local_close,
-    local_resume
+    local_resume,
+    NULL
 };
 
 

@@ -1,9 +1,8 @@
 /*
- * Commands of protocol v2 as JSON: what each may hold, and of which types.
+ * Commands of protocol v2: what each may hold, and of which types.
  */
 
-#include "ngx_centrifugo_json_codec.h"
-#include "ngx_centrifugo_json.h"
+#include "ngx_centrifugo_command.h"
 
 
 /* what a field of a request must be; the result goes to `offset` */
@@ -186,19 +185,13 @@ ngx_centrifugo_method_name(ngx_centrifugo_method_e method)
 
 
 ngx_int_t
-ngx_centrifugo_json_command(ngx_centrifugo_arena_t *arena, ngx_str_t *bytes,
-    ngx_centrifugo_command_t *cmd)
+ngx_centrifugo_command_read(ngx_centrifugo_arena_t *arena,
+    ngx_centrifugo_json_t *root, ngx_centrifugo_command_t *cmd)
 {
     uint64_t                id;
     ngx_int_t               rc;
     command_request_t      *request, *winner;
-    ngx_centrifugo_json_t  *root, *value;
-
-    rc = ngx_centrifugo_json_parse(arena, bytes->data, bytes->len, 0, &root);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    ngx_centrifugo_json_t  *value;
 
     if (root->type != NGX_CENTRIFUGO_JSON_MAP) {
         return NGX_ERROR;
