@@ -68,6 +68,14 @@ e2e | sanitize)
     files=("${@:2}")
     [ $# -gt 1 ] || files=(./*.test.mjs)
     node --test --test-concurrency=1 "${files[@]}"
+
+    # whatever has clients once more with Protobuf clients
+
+    if [ "$*" = e2e ]; then
+        mapfile -t files < <(grep -lE "lib/(client|sdk|follower|room)\.mjs" \
+                                  ./*.test.mjs)
+        PROTOCOL=protobuf node --test --test-concurrency=1 "${files[@]}"
+    fi
     ;;
 *)
     die "usage: test.sh lint|unit|nginx|e2e|sanitize"

@@ -64,8 +64,8 @@ suite('server API', { concurrency: 16 }, async (s) => {
     const post = (uri, body, headers = withKey) =>
         server.request('POST', uri, { body, headers });
 
-    const subscriber = async (ch, location) => {
-        const c = await Client.connect(server.ws(location));
+    const subscriber = async (ch, location, options) => {
+        const c = await Client.connect(server.ws(location), options);
 
         await c.subscribe(ch);
         return c;
@@ -342,7 +342,7 @@ suite('server API', { concurrency: 16 }, async (s) => {
         {
             const ch = fresh();
             const list = await onAllWorkers(server.workers(), 1,
-                                            () => subscriber(ch));
+                () => subscriber(ch, undefined, { encoding: 'json' }));
             const other = await subscriber(fresh());
             const res = await post('/api/publish', JSON.stringify({
                 channel: ch,

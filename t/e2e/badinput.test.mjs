@@ -370,7 +370,8 @@ suite('bad input', { concurrency: 6, timeout: 180000 }, async (s) => {
                                     ['\n'.repeat(60000), 3501]])
         {
             for (let i = 0; i < 20; i++) {
-                const c = await Client.connect(server.ws());
+                const c = await Client.connect(server.ws(),
+                                               { encoding: 'json' });
 
                 c.frame(text);
                 assert.equal((await c.untilClosed()).code, code);

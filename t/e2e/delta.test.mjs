@@ -40,7 +40,7 @@ const tf = (key, cmp, val) => ({ key, cmp, ...(Array.isArray(val)
 
 
 function cases(s, server, api) {
-    const connect = () => Client.connect(server.ws());
+    const connect = (options) => Client.connect(server.ws(), options);
 
     const subscribe = async (c, channel, params = {}) => {
         const r = bare(await c.call({ subscribe: { channel, ...params } }));
@@ -142,7 +142,7 @@ function cases(s, server, api) {
         });
 
     s.it('white space of a publication is that of its text', async () => {
-        const c = await connect();
+        const c = await connect({ encoding: 'json' });
 
         await subscribe(c, 'space', { delta: 'fossil' });
 

@@ -116,8 +116,9 @@ class Reader {
 
 
 function rules(s, server, api) {
-    const reader = async (channel, params) => {
-        const r = new Reader(await Client.connect(server.ws()), channel);
+    const reader = async (channel, params, options) => {
+        const r = new Reader(await Client.connect(server.ws(), options),
+                             channel);
 
         r.reply = await r.subscribe(params);
         return r;
@@ -293,7 +294,7 @@ function rules(s, server, api) {
     });
 
     s.it('what is no JSON ends a JSON client', async () => {
-        const r = await reader('bin:a');
+        const r = await reader('bin:a', {}, { encoding: 'json' });
 
         await publish('bin:a', { x: 1 });
         assert.deepEqual(await r.next(), { x: 1 });
@@ -302,7 +303,7 @@ function rules(s, server, api) {
 
         /* also when it is to be recovered */
 
-        const c = await Client.connect(server.ws());
+        const c = await Client.connect(server.ws(), { encoding: 'json' });
 
         assert.equal(await outcome(c, { subscribe: { channel: 'bin:a',
             recover: true, offset: 0, delta: 'fossil' } }), 3506);

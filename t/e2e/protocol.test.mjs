@@ -352,7 +352,7 @@ suite('protocol', { concurrency: 16 }, async (s) => {
         'large');
 
     s.it('a million braces over the limit', async () => {
-        const c = await Client.connect(url('open'));
+        const c = await Client.connect(url('open'), { encoding: 'json' });
 
         c.frame('{'.repeat(1 << 20));
         assert.equal((await c.untilClosed()).code, 1009);
@@ -360,7 +360,7 @@ suite('protocol', { concurrency: 16 }, async (s) => {
 
     s.it('message_size_limit', async () => {
         const pad = (n) => UNSUB2 + ' '.repeat(n - UNSUB2.length);
-        const c = await Client.connect(url('limits'));
+        const c = await Client.connect(url('limits'), { encoding: 'json' });
 
         c.frame(pad(1024));
         assert.equal(await c.line(), OK2);

@@ -72,7 +72,7 @@ suite('session_log', { timeout: 60000 }, async (s) => {
     };
 
     await s.serial('a client that closes', async () => {
-        const c = await Client.open(server.ws());
+        const c = await Client.open(server.ws(), { encoding: 'json' });
         const { connect } = await c.call({ connect: {
             token: jwt({ sub: 'a "quoted"\n\\ user' }, 'key') } });
 

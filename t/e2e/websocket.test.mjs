@@ -256,10 +256,8 @@ suite('WebSocket', { concurrency: 16 }, async (s) => {
     for (const [offer, echo] of [
         [undefined, undefined],
         ['centrifuge-json', 'centrifuge-json'],
-        ['centrifuge-protobuf', undefined],
         ['chat', undefined],
         ['chat, centrifuge-json', 'centrifuge-json'],
-        ['centrifuge-protobuf, centrifuge-json', 'centrifuge-json'],
         ['centrifuge-json,centrifuge-protobuf', 'centrifuge-json'],
         [['chat', 'centrifuge-json'], 'centrifuge-json'],
         ['centrifuge-jsonx', undefined],

@@ -1,11 +1,15 @@
 /*
- * A plain client of the JSON protocol over the `ws` package: it sends what it
- * is told, byte for byte, and keeps what comes.
+ * A plain client of the protocol over the `ws` package: it sends what it is
+ * told, byte for byte, and keeps what comes. With PROTOCOL=protobuf in the
+ * environment what it is told, and what it keeps, is translated.
  */
 
 import WebSocket from 'ws';
 
+import { decode, encode, subscribes } from './protobuf.mjs';
 import { hold, release, within } from './server.mjs';
+
+export const PROTOBUF = process.env.PROTOCOL === 'protobuf';
 
 export const UUID =
     '[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}';
@@ -20,10 +24,15 @@ const MARK_REPLY = `{"id":${MARK},"unsubscribe":{}}`;
 export class Client {
 
     /*
-     * pings: 'answer' (the default), 'keep' them among the lines, 'ignore'
+     * pings: 'answer' (the default), 'keep' them among the lines, 'ignore'.
+     * encoding: 'json' or 'protobuf', whatever the environment says.
      */
-    constructor(url, { protocols = [], headers, origin,
-                       pings = 'answer' } = {}) {
+    constructor(url, { protocols, headers, origin, pings = 'answer',
+                       encoding } = {}) {
+        this.protobuf = encoding ? encoding === 'protobuf'
+                                 : PROTOBUF && !protocols;
+        this.deltas = new Set();
+        this.asked = new Map();
         this.lines = [];
         this.waiting = [];
         this.calls = new Map();
@@ -32,7 +41,9 @@ export class Client {
         this.worker = undefined;
         this.end = null;
 
-        this.ws = new WebSocket(url, protocols, {
+        this.ws = new WebSocket(url, protocols
+                                     || (this.protobuf ? ['centrifuge-protobuf']
+                                                       : []), {
             headers, origin, rejectUnauthorized: false,
             perMessageDeflate: false,
         });
@@ -41,7 +52,9 @@ export class Client {
             this.worker = Number(res.headers['x-worker']);
         });
 
-        this.ws.on('message', (data) => this.take(data.toString('utf8')));
+        this.ws.on('message', (data) => this.take(
+            this.protobuf ? decode(data, this.deltas, this.asked)
+                          : data.toString('utf8')));
 
         this.opened = new Promise((ok, fail) => {
             this.ws.once('open', ok);
@@ -105,7 +118,7 @@ export class Client {
                 if (this.pings === 'answer'
                     && this.ws.readyState === WebSocket.OPEN)
                 {
-                    this.ws.send('{}');
+                    this.frame('{}');
                 }
 
                 continue;
@@ -130,9 +143,25 @@ export class Client {
         }
     }
 
-    /* One text frame as it is, or a binary one when given a Buffer. */
+    /*
+     * One text frame as it is, or a binary one when given a Buffer; with
+     * Protobuf a binary one of what the text says.
+     */
 
     frame(data, binary = Buffer.isBuffer(data)) {
+        if (this.protobuf) {
+            const text = data.toString('utf8');
+
+            if (binary && !Buffer.from(text).equals(data)) {
+                this.ws.send(data, { binary });
+                return;
+            }
+
+            subscribes(text, this.asked);
+            this.ws.send(encode(text), { binary: true });
+            return;
+        }
+
         this.ws.send(data, { binary });
     }
 
