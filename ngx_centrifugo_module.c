@@ -8,6 +8,7 @@
 #include "src/client/ngx_centrifugo_worker.h"
 #include "src/proxy/ngx_centrifugo_call.h"
 #include "src/transport/ngx_centrifugo_ws.h"
+#include "src/transport/ngx_centrifugo_ws_deflate.h"
 #include "src/api/ngx_centrifugo_api.h"
 #include "src/api/ngx_centrifugo_http.h"
 
@@ -113,6 +114,14 @@ static ngx_centrifugo_bounds_t  ngx_centrifugo_delay_bounds = {
 
 static ngx_centrifugo_bounds_t  ngx_centrifugo_drain_bounds = {
     0, 86400000, "a time up to 24h, such as 30s", 0
+};
+
+static ngx_centrifugo_bounds_t  ngx_centrifugo_level_bounds = {
+    1, 9, "a level from 1, the fastest, to 9", 0
+};
+
+static ngx_centrifugo_bounds_t  ngx_centrifugo_compressed_bounds = {
+    0, 64 * 1024 * 1024, "a size up to 64m, such as 256", 0
 };
 
 static ngx_centrifugo_bounds_t  ngx_centrifugo_message_bounds = {
@@ -344,6 +353,11 @@ static ngx_command_t  ngx_centrifugo_commands[] = {
 
     HUB_SIZE("presence_info_max", presence_info_max,
              &ngx_centrifugo_presence_bounds),
+    HUB_FLAG("websocket_compression", websocket_compression),
+    HUB_NUMBER("websocket_compression_level", websocket_compression_level,
+               &ngx_centrifugo_level_bounds),
+    HUB_SIZE("websocket_compression_min_size", websocket_compression_min_size,
+             &ngx_centrifugo_compressed_bounds),
     HUB_SIZE("message_size_limit", message_size_limit,
              &ngx_centrifugo_message_bounds),
     HUB_SIZE("publication_max_size", publication_max_size,
@@ -516,4 +530,5 @@ ngx_centrifugo_exit_process(ngx_cycle_t *cycle)
     ngx_centrifugo_worker_leave();
     ngx_centrifugo_call_exit();
     ngx_centrifugo_worker_exit(cycle);
+    ngx_centrifugo_ws_deflate_exit();
 }

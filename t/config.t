@@ -69,9 +69,11 @@ my %numbers = (channel_limit => [[1, 128, 1000000], [0, 1000001]],
     connection_rate_limit => [[0, 1000000], [1000001]],
     user_connection_limit => [[0, 10000], [3000000000]],
     history_max_publication_limit => [[1, 300], [0, 1000001]],
+    websocket_compression_level => [[1, 9], [0, 10]],
     recovery_max_publication_limit => [[1, 300], [0, 1000001]]);
 my %sizes = (message_size_limit => [['128', '64k', '64m'], ['127', '65m']],
     publication_max_size => [['1', '100k'], ['0', '65m']],
+    websocket_compression_min_size => [['0', '1k'], ['65m']],
     queue_max_size => [['4k', '1m', '1024m'], ['4095', '1025m']],
     presence_info_max => [['0', '4k'], ['4097', '1m']]);
 my @flags = qw(client_insecure api_insecure
@@ -86,7 +88,7 @@ my @flags = qw(client_insecure api_insecure
     allow_history_for_anonymous allow_tags_filter
     token_insecure_skip_jwks_endpoint_safety_check
     subscription_token_insecure_skip_jwks_endpoint_safety_check
-    insecure_skip_token_signature_verify);
+    insecure_skip_token_signature_verify websocket_compression);
 
 for my $set (\%times, \%numbers, \%sizes) {
     for my $d (sort keys %$set) {

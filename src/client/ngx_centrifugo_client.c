@@ -889,7 +889,7 @@ ngx_centrifugo_client_flush(ngx_centrifugo_client_t *client)
     client_replier = NULL;
 
     frame = client_replies.failed ? NULL
-            : ngx_centrifugo_frame_create(client_replies.start,
+            : client->transport->frame(client, client_replies.start,
                                    ngx_centrifugo_buf_len(&client_replies));
 
     ngx_centrifugo_buf_reset(&client_replies);
@@ -957,8 +957,8 @@ ngx_centrifugo_client_push_end(ngx_centrifugo_client_t *client,
     }
 
     frame = b->failed ? NULL
-            : ngx_centrifugo_frame_create(b->start,
-                                          ngx_centrifugo_buf_len(b));
+            : client->transport->frame(client, b->start,
+                                       ngx_centrifugo_buf_len(b));
     if (frame == NULL) {
         ngx_centrifugo_client_close(client,
                                     &ngx_centrifugo_disconnect_internal,

@@ -24,11 +24,13 @@ typedef struct {
     ngx_str_t     name;                 /* "websocket" */
 
     /*
-     * Writes the header into the room before the payload of a frame, which all
-     * clients share that have this transport and the codec of this one.
+     * Makes a frame with its header of a payload, which all clients of a hub
+     * share that have this transport and the codec of this one.  NULL: no
+     * memory.
      */
-    void        (*seal)(ngx_centrifugo_client_t *client,
-                    ngx_centrifugo_frame_t *frame);
+    ngx_centrifugo_frame_t
+                *(*frame)(ngx_centrifugo_client_t *client, const u_char *data,
+                    size_t len);
 
     /*
      * Writes what is in client->queue.  NGX_OK: all; NGX_AGAIN: the rest when

@@ -116,10 +116,6 @@ void
 ngx_centrifugo_delivery_append(ngx_centrifugo_client_t *client,
     ngx_centrifugo_frame_t *frame)
 {
-    if (frame->head == 0) {
-        client->transport->seal(client, frame);
-    }
-
     if (ngx_centrifugo_queue_push(&client->queue, frame) != NGX_OK) {
         ngx_centrifugo_client_close(client,
                                     &ngx_centrifugo_disconnect_internal,
@@ -422,13 +418,11 @@ delivery_frame(delivery_forms_t *forms, ngx_centrifugo_channel_t *channel,
         return NULL;
     }
 
-    frame = ngx_centrifugo_frame_create(delivery_buf.start,
+    frame = client->transport->frame(client, delivery_buf.start,
                                      ngx_centrifugo_buf_len(&delivery_buf));
     if (frame == NULL) {
         return NULL;
     }
-
-    client->transport->seal(client, frame);
 
     if (forms->n == DELIVERY_FORMS) {
         ngx_centrifugo_frame_release(forms->form[--forms->n].frame);

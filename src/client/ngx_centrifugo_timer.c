@@ -198,8 +198,8 @@ timer_ping(ngx_centrifugo_client_t *client)
     client->codec->ping(&buf);
 
     frame = buf.failed ? NULL
-            : ngx_centrifugo_frame_create(buf.start,
-                                          ngx_centrifugo_buf_len(&buf));
+            : client->transport->frame(client, buf.start,
+                                       ngx_centrifugo_buf_len(&buf));
     ngx_centrifugo_buf_free(&buf);
 
     if (frame) {

@@ -192,6 +192,9 @@ conf_create_hub(ngx_conf_t *cf, ngx_str_t *name)
     hcf->syntax.namespace_boundary = NGX_CONF_UNSET_UINT;
     hcf->syntax.user_boundary = NGX_CONF_UNSET_UINT;
     hcf->syntax.user_separator = NGX_CONF_UNSET_UINT;
+    hcf->websocket_compression = NGX_CONF_UNSET;
+    hcf->websocket_compression_level = NGX_CONF_UNSET_UINT;
+    hcf->websocket_compression_min_size = NGX_CONF_UNSET_SIZE;
     hcf->message_size_limit = NGX_CONF_UNSET_SIZE;
     hcf->publication_max_size = NGX_CONF_UNSET_SIZE;
     hcf->queue_max_size = NGX_CONF_UNSET_SIZE;
@@ -263,6 +266,9 @@ conf_finish_hub(ngx_conf_t *cf, ngx_centrifugo_main_conf_t *mcf,
     ngx_conf_init_uint_value(hcf->syntax.namespace_boundary, ':');
     ngx_conf_init_uint_value(hcf->syntax.user_boundary, '#');
     ngx_conf_init_uint_value(hcf->syntax.user_separator, ',');
+    ngx_conf_init_value(hcf->websocket_compression, 0);
+    ngx_conf_init_uint_value(hcf->websocket_compression_level, 1);
+    ngx_conf_init_size_value(hcf->websocket_compression_min_size, 0);
     ngx_conf_init_size_value(hcf->message_size_limit, 64 * 1024);
     ngx_conf_init_size_value(hcf->queue_max_size, 1024 * 1024);
 

@@ -137,6 +137,9 @@ typedef struct {
     ngx_uint_t                          data;   /* of namespaces that do not
                                                    say; ngx_centrifugo_data_e */
     ngx_centrifugo_channel_syntax_t     syntax;
+    ngx_flag_t                          websocket_compression;
+    ngx_uint_t                          websocket_compression_level;
+    size_t                              websocket_compression_min_size;
     size_t                              message_size_limit;
     size_t                              publication_max_size;
     size_t                              queue_max_size;

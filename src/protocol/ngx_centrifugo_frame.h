@@ -14,8 +14,7 @@
 
 typedef struct {
     uint32_t     refs;
-    uint16_t     head;          /* bytes of the header in front of `data`,
-                                   0: the transport has not written it yet */
+    uint16_t     head;          /* bytes of the header in front of `data` */
     uint16_t     close;         /* nothing may follow on the connection */
     size_t       len;           /* of the payload */
     u_char       room[NGX_CENTRIFUGO_FRAME_ROOM];

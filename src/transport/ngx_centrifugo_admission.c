@@ -105,6 +105,7 @@ ngx_centrifugo_admit(ngx_http_request_t *r, ngx_centrifugo_loc_conf_t *lcf,
     a->address = address;
     a->codec = &ngx_centrifugo_codec_json;
     a->frame_pings = 0;
+    a->deflate = 0;
 
     p = (u_char *) (a + 1);
     a->user.data = p;

@@ -20,6 +20,7 @@ typedef struct {
     /* what the peer asks of its transport; JSON, unless that says else */
     const ngx_centrifugo_codec_t  *codec;
     unsigned                       frame_pings:1;  /* of WebSocket */
+    unsigned                       deflate:1;      /* messages of that */
 } ngx_centrifugo_admission_t;
 
 

@@ -4,6 +4,8 @@
  */
 
 #include "ngx_centrifugo_ws.h"
+#include "ngx_centrifugo_ws_deflate.h"
+#include "ngx_centrifugo_ws_output.h"
 #include "../client/ngx_centrifugo_delivery.h"
 #include "../client/ngx_centrifugo_timer.h"
 #include "../client/ngx_centrifugo_worker.h"
@@ -15,18 +17,17 @@
 
 
 #define WS_READ_SIZE   (32 * 1024)
-#define WS_WRITE_SIZE  (16 * 1024)  /* of what is copied, and a TLS record */
-#define WS_WRITE_IOVS  64
 #define WS_READS       8            /* of one event */
 #define WS_WRITES      64
 #define WS_END_DELAY   5000         /* ms, for the peer's close frame */
 #define WS_LOST_DELAY  2000         /* ms, when its frame was not read whole */
 
 
-static void ws_seal(ngx_centrifugo_client_t *client,
-    ngx_centrifugo_frame_t *frame);
+static ngx_centrifugo_frame_t *ws_make(ngx_centrifugo_client_t *client,
+    const u_char *data, size_t len);
+static ngx_centrifugo_frame_t *ws_make_deflated(
+    ngx_centrifugo_client_t *client, const u_char *data, size_t len);
 static ngx_int_t ws_send(ngx_centrifugo_client_t *client);
-static ssize_t ws_write(ngx_connection_t *c, ngx_centrifugo_queue_t *queue);
 static void ws_close(ngx_centrifugo_client_t *client, ngx_uint_t code,
     const ngx_str_t *reason);
 static void ws_resume(ngx_centrifugo_client_t *client);
@@ -42,6 +43,8 @@ static ngx_int_t ws_frame(ngx_centrifugo_ws_t *ws,
     ngx_centrifugo_ws_frame_t *frame);
 static ngx_int_t ws_message(ngx_centrifugo_ws_t *ws, u_char *data,
     size_t len);
+static ngx_uint_t ws_inflate(ngx_centrifugo_ws_t *ws, u_char **data,
+    size_t *len);
 static ngx_int_t ws_peer_close(ngx_centrifugo_ws_t *ws,
     ngx_centrifugo_ws_frame_t *frame);
 #if (NGX_CENTRIFUGO_TEST)
@@ -60,7 +63,18 @@ static void ws_destroy(ngx_centrifugo_ws_t *ws);
 
 static const ngx_centrifugo_transport_t  ws_transport = {
     ngx_string("websocket"),
-    ws_seal,
+    ws_make,
+    ws_send,
+    ws_close,
+    ws_resume,
+    ws_ping
+};
+
+/* another one, so that its clients have frames of their own */
+
+static const ngx_centrifugo_transport_t  ws_transport_deflate = {
+    ngx_string("websocket"),
+    ws_make_deflated,
     ws_send,
     ws_close,
     ws_resume,
@@ -71,7 +85,6 @@ static const ngx_centrifugo_transport_t  ws_transport = {
 /* of this worker: no session has buffers while it is idle */
 
 static u_char  ws_read_buf[WS_READ_SIZE];
-static u_char  ws_write_buf[WS_WRITE_SIZE];
 
 
 void
@@ -89,7 +102,9 @@ ngx_centrifugo_ws_start(ngx_connection_t *c, ngx_centrifugo_loc_conf_t *lcf,
     }
 
     ws->connection = c;
-    ws->client.transport = &ws_transport;
+    ws->deflate = admission->deflate;
+    ws->client.transport = ws->deflate ? &ws_transport_deflate
+                                       : &ws_transport;
     ws->client.codec = admission->codec;
     ws->client.own_pings = admission->frame_pings;
     ws->client.hcf = lcf->hub;
@@ -318,6 +333,8 @@ ws_input(ngx_centrifugo_ws_t *ws, u_char *p, u_char *last)
 }
 
 
+/* Bytes that a message may have. */
+
 static size_t
 ws_limit(ngx_centrifugo_ws_t *ws)
 {
@@ -339,16 +356,25 @@ ws_limit(ngx_centrifugo_ws_t *ws)
 static ngx_int_t
 ws_frames(ngx_centrifugo_ws_t *ws, u_char **pos, u_char *end)
 {
-    size_t                      need;
+    size_t                      need, limit;
     ngx_int_t                   rc;
-    ngx_uint_t                  code;
+    ngx_uint_t                  code, state;
     ngx_centrifugo_ws_frame_t   frame;
+
+    limit = ws_limit(ws);
+
+    if (ws->deflate) {
+        limit = NGX_CENTRIFUGO_WS_DEFLATED(limit);
+    }
 
     while (*pos < end && !ws->paused && !ws->ended) {
 
-        rc = ngx_centrifugo_ws_parse(pos, end, ws->fragmented,
-                                  ngx_centrifugo_buf_len(&ws->message),
-                                  ws_limit(ws), &frame, &need, &code);
+        state = (ws->fragmented ? NGX_CENTRIFUGO_WS_OPEN : 0)
+                | (ws->deflate ? NGX_CENTRIFUGO_WS_EXTENDED : 0);
+
+        rc = ngx_centrifugo_ws_parse(pos, end, state,
+                                     ngx_centrifugo_buf_len(&ws->message),
+                                     limit, &frame, &need, &code);
 
         if (rc == NGX_AGAIN) {
             return NGX_OK;
@@ -416,6 +442,7 @@ ws_frame(ngx_centrifugo_ws_t *ws, ngx_centrifugo_ws_frame_t *frame)
 
     default:
         ws->text = (frame->opcode == NGX_CENTRIFUGO_WS_TEXT);
+        ws->compressed = frame->compressed;
     }
 
     if (frame->fin && !ws->fragmented) {
@@ -453,6 +480,10 @@ ws_message(ngx_centrifugo_ws_t *ws, u_char *data, size_t len)
         return NGX_OK;
     }
 
+    if (ws->deflate && !ws_inflate(ws, &data, &len)) {
+        return NGX_OK;
+    }
+
     if (ws->text && ngx_centrifugo_utf8_validate(data, len) != NGX_OK) {
         ws_fail(ws, 1007);
         return NGX_OK;
@@ -473,23 +504,69 @@ ws_message(ngx_centrifugo_ws_t *ws, u_char *data, size_t len)
 }
 
 
+/*
+ * The message that came, if it is compressed; 0: it was wrong, which the peer
+ * is told.
+ */
+
+static ngx_uint_t
+ws_inflate(ngx_centrifugo_ws_t *ws, u_char **data, size_t *len)
+{
+    size_t     limit;
+    ngx_str_t  message;
+
+    limit = ws_limit(ws);
+
+    if (!ws->compressed) {
+
+        /* frames were let through as if they were */
+
+        if (*len <= limit) {
+            return 1;
+        }
+
+        ws_fail(ws, 1009);
+        return 0;
+    }
+
+    switch (ngx_centrifugo_ws_inflate(*data, *len, limit, &message)) {
+
+    case NGX_OK:
+        *data = message.data;
+        *len = message.len;
+        return 1;
+
+    case NGX_DECLINED:
+        ws_fail(ws, 1009);
+        return 0;
+
+    case NGX_ERROR:
+        ws_fail(ws, 1007);
+        return 0;
+
+    default:
+        ws_fail(ws, 1011);
+        return 0;
+    }
+}
+
+
 #if (NGX_CENTRIFUGO_TEST)
 
 static void
 ws_echo(ngx_centrifugo_ws_t *ws, u_char *data, size_t len)
 {
-    u_char                  *p;
+    ngx_uint_t               opcode;
     ngx_centrifugo_frame_t  *frame;
 
-    frame = ngx_centrifugo_frame_create(data, len);
+    opcode = ws->text ? NGX_CENTRIFUGO_WS_TEXT : NGX_CENTRIFUGO_WS_BINARY;
+
+    frame = ws->deflate
+            ? ngx_centrifugo_ws_output_deflated(ws->client.hcf, opcode, data,
+                                                len)
+            : ngx_centrifugo_ws_output_frame(opcode, data, len);
 
     if (frame) {
-        p = ngx_centrifugo_ws_header(frame->data,
-                                     ws->text ? NGX_CENTRIFUGO_WS_TEXT
-                                              : NGX_CENTRIFUGO_WS_BINARY,
-                                     len);
-        frame->head = (uint16_t) (frame->data - p);
-
         (void) ngx_centrifugo_queue_push(&ws->client.queue, frame);
         ngx_centrifugo_frame_release(frame);
         ngx_centrifugo_delivery_send(&ws->client);
@@ -552,7 +629,9 @@ ws_fail(ngx_centrifugo_ws_t *ws, ngx_uint_t code)
     ngx_centrifugo_client_gone(&ws->client, code,
                                code == 1009 ? "its message is larger than "
                                               "message_size_limit"
-                               : code == 1007 ? "its text is not UTF-8"
+                               : code == 1007 ? "its text is not UTF-8, or a "
+                                                "message badly compressed"
+                               : code == 1011 ? "no memory for its message"
                                : "its frame is against RFC 6455");
 
     ws_close_frame(ws, code, &none);
@@ -563,16 +642,12 @@ static void
 ws_control(ngx_centrifugo_ws_t *ws, ngx_uint_t opcode, u_char *data,
     size_t len)
 {
-    u_char                  *p;
     ngx_centrifugo_frame_t  *frame;
 
-    frame = ngx_centrifugo_frame_create(data, len);
+    frame = ngx_centrifugo_ws_output_frame(opcode, data, len);
     if (frame == NULL) {
         return;
     }
-
-    p = ngx_centrifugo_ws_header(frame->data, opcode, len);
-    frame->head = (uint16_t) (frame->data - p);
 
     ngx_centrifugo_delivery_append(&ws->client, frame);
     ngx_centrifugo_frame_release(frame);
@@ -589,7 +664,7 @@ static void
 ws_close_frame(ngx_centrifugo_ws_t *ws, ngx_uint_t code,
     const ngx_str_t *reason)
 {
-    u_char                   payload[NGX_CENTRIFUGO_WS_MAX_CONTROL], *p;
+    u_char                   payload[NGX_CENTRIFUGO_WS_MAX_CONTROL];
     size_t                   len;
     ngx_msec_t               delay, span, left;
     ngx_centrifugo_frame_t  *frame;
@@ -611,12 +686,10 @@ ws_close_frame(ngx_centrifugo_ws_t *ws, ngx_uint_t code,
         len += 2;
     }
 
-    frame = ngx_centrifugo_frame_create(payload, len);
+    frame = ngx_centrifugo_ws_output_frame(NGX_CENTRIFUGO_WS_CLOSE, payload,
+                                           len);
 
     if (frame) {
-        p = ngx_centrifugo_ws_header(frame->data, NGX_CENTRIFUGO_WS_CLOSE,
-                                     len);
-        frame->head = (uint16_t) (frame->data - p);
         frame->close = 1;
 
         if (ngx_centrifugo_queue_push(&ws->client.queue, frame) != NGX_OK) {
@@ -666,17 +739,25 @@ ws_close_send(ngx_centrifugo_ws_t *ws)
 }
 
 
-static void
-ws_seal(ngx_centrifugo_client_t *client, ngx_centrifugo_frame_t *frame)
+static ngx_centrifugo_frame_t *
+ws_make(ngx_centrifugo_client_t *client, const u_char *data, size_t len)
 {
-    u_char  *p;
+    return ngx_centrifugo_ws_output_frame(client->codec->json
+                                          ? NGX_CENTRIFUGO_WS_TEXT
+                                          : NGX_CENTRIFUGO_WS_BINARY,
+                                          data, len);
+}
 
-    p = ngx_centrifugo_ws_header(frame->data,
-                                 client->codec->json
-                                 ? NGX_CENTRIFUGO_WS_TEXT
-                                 : NGX_CENTRIFUGO_WS_BINARY, frame->len);
 
-    frame->head = (uint16_t) (frame->data - p);
+static ngx_centrifugo_frame_t *
+ws_make_deflated(ngx_centrifugo_client_t *client, const u_char *data,
+    size_t len)
+{
+    return ngx_centrifugo_ws_output_deflated(client->hcf,
+                                             client->codec->json
+                                             ? NGX_CENTRIFUGO_WS_TEXT
+                                             : NGX_CENTRIFUGO_WS_BINARY,
+                                             data, len);
 }
 
 
@@ -708,7 +789,7 @@ ws_send(ngx_centrifugo_client_t *client)
             break;
         }
 
-        n = ws_write(c, queue);
+        n = ngx_centrifugo_ws_output(c, queue);
 
         if (n == NGX_ERROR) {
             return NGX_ERROR;
@@ -733,64 +814,6 @@ ws_send(ngx_centrifugo_client_t *client)
     }
 
     return NGX_AGAIN;
-}
-
-
-/*
- * One system call, or TLS record: a single frame from where it is, a few that
- * fit into the worker's buffer as a copy, which costs less than writev().
- *
- * What OpenSSL could not write it wants again, the same bytes and no fewer: so
- * it is never given more than one record, which the queue begins with whatever
- * joins it.
- */
-
-static ssize_t
-ws_write(ngx_connection_t *c, ngx_centrifugo_queue_t *queue)
-{
-    size_t                   len, max;
-    ssize_t                  n;
-    ngx_iovec_t              vec;
-    ngx_centrifugo_frame_t  *frame;
-    struct iovec             iovs[WS_WRITE_IOVS];
-
-    max = queue->bytes;
-
-#if (NGX_HTTP_SSL)
-    if (c->ssl) {
-        max = ngx_min(max, WS_WRITE_SIZE);
-    }
-#endif
-
-    if (ngx_centrifugo_queue_single(queue)) {
-        frame = ngx_centrifugo_queue_first(queue);
-
-        return c->send(c, ngx_centrifugo_frame_start(frame) + queue->sent,
-                       max);
-    }
-
-    if (max <= WS_WRITE_SIZE) {
-        len = ngx_centrifugo_queue_gather(queue, ws_write_buf, WS_WRITE_SIZE);
-
-        return c->send(c, ws_write_buf, len);
-    }
-
-    vec.iovs = iovs;
-    vec.nalloc = WS_WRITE_IOVS;
-    vec.count = ngx_centrifugo_queue_iovs(queue, iovs, WS_WRITE_IOVS,
-                                          &vec.size);
-
-    n = ngx_writev(c, &vec);
-
-    if (n == NGX_AGAIN || (n >= 0 && (size_t) n < vec.size)) {
-        c->write->ready = 0;
-    }
-
-    if (n > 0) {
-        c->sent += n;
-    }
-
-    return n;
 }
 
 

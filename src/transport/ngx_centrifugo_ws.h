@@ -20,6 +20,8 @@ typedef struct {
                                                value: all that come */
 
     unsigned                  text:1;       /* the open message is text */
+    unsigned                  compressed:1; /* and compressed */
+    unsigned                  deflate:1;    /* messages may be */
     unsigned                  fragmented:1; /* a message is open */
     unsigned                  paused:1;     /* the client's input is full */
     unsigned                  resumed:1;    /* and has room again */

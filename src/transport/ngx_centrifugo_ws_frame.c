@@ -16,14 +16,14 @@ static void ws_unmask(u_char *p, size_t len, const u_char *mask);
 
 
 ngx_int_t
-ngx_centrifugo_ws_parse(u_char **pos, u_char *end, ngx_uint_t fragmented,
+ngx_centrifugo_ws_parse(u_char **pos, u_char *end, ngx_uint_t state,
     size_t have, size_t limit, ngx_centrifugo_ws_frame_t *frame, size_t *need,
     ngx_uint_t *code)
 {
     u_char      *p;
     size_t       size, head;
     uint64_t     len;
-    ngx_uint_t   i, opcode, fin;
+    ngx_uint_t   i, opcode, fin, reserved, fragmented;
 
     p = *pos;
     size = end - p;
@@ -36,8 +36,16 @@ ngx_centrifugo_ws_parse(u_char **pos, u_char *end, ngx_uint_t fragmented,
 
     opcode = p[0] & WS_OPCODE;
     fin = (p[0] & WS_FIN) != 0;
+    reserved = p[0] & WS_RESERVED;
+    fragmented = state & NGX_CENTRIFUGO_WS_OPEN;
 
-    if (p[0] & WS_RESERVED) {
+    /* the first frame of a message says that it is compressed, no other */
+
+    if (reserved
+        && (reserved != NGX_CENTRIFUGO_WS_RSV1
+            || !(state & NGX_CENTRIFUGO_WS_EXTENDED)
+            || opcode == NGX_CENTRIFUGO_WS_CONT || (opcode & WS_CONTROL)))
+    {
         return NGX_ERROR;
     }
 
@@ -119,6 +127,7 @@ ngx_centrifugo_ws_parse(u_char **pos, u_char *end, ngx_uint_t fragmented,
     frame->len = (size_t) len;
     frame->opcode = (u_char) opcode;
     frame->fin = fin;
+    frame->compressed = (reserved != 0);
 
     *pos = p + len;
 

@@ -18,6 +18,12 @@
 #define NGX_CENTRIFUGO_WS_PING      0x9
 #define NGX_CENTRIFUGO_WS_PONG      0xa
 
+/* beside the opcode: the message is compressed; and of what is read so far */
+#define NGX_CENTRIFUGO_WS_RSV1      0x40
+
+#define NGX_CENTRIFUGO_WS_OPEN      1   /* a continuation is due */
+#define NGX_CENTRIFUGO_WS_EXTENDED  2   /* RSV1 may be set, by an extension */
+
 #define NGX_CENTRIFUGO_WS_MAX_HEADER   10   /* of a server's frame */
 #define NGX_CENTRIFUGO_WS_MAX_CONTROL  125
 
@@ -26,13 +32,14 @@ typedef struct {
     size_t       len;
     u_char       opcode;
     unsigned     fin:1;
+    unsigned     compressed:1;  /* RSV1 */
 } ngx_centrifugo_ws_frame_t;
 
 
 /*
- * Looks at one frame at *pos in [*pos, end).  `fragmented` says that a message
- * is open (a continuation is due), `have` how many bytes of it are there
- * already, `limit` how many a message may have.
+ * Looks at one frame at *pos in [*pos, end).  `state` are bits from above,
+ * `have` are the bytes of an open message that are there already, `limit` how
+ * many a message may have.
  *
  * NGX_OK        a whole frame: unmasked, described in `frame`, *pos behind it
  * NGX_AGAIN     not there whole yet; *pos is unchanged, nothing was unmasked;
@@ -46,7 +53,7 @@ typedef struct {
  *               *need is what the frame takes, so that it can be passed over)
  */
 ngx_int_t ngx_centrifugo_ws_parse(u_char **pos, u_char *end,
-    ngx_uint_t fragmented, size_t have, size_t limit,
+    ngx_uint_t state, size_t have, size_t limit,
     ngx_centrifugo_ws_frame_t *frame, size_t *need, ngx_uint_t *code);
 
 /*
@@ -58,7 +65,8 @@ ngx_int_t ngx_centrifugo_ws_parse_close(u_char *payload, size_t len,
     ngx_uint_t *code, ngx_str_t *reason);
 
 /*
- * Writes the header of an unmasked final frame so that it ENDS at `end`;
+ * Writes the header of an unmasked final frame so that it ENDS at `end`
+ * (`opcode` perhaps with NGX_CENTRIFUGO_WS_RSV1);
  * returns its first byte (at most NGX_CENTRIFUGO_WS_MAX_HEADER before `end`).
  */
 u_char *ngx_centrifugo_ws_header(u_char *end, ngx_uint_t opcode, size_t len);

@@ -5,6 +5,7 @@
  */
 
 #include "ngx_centrifugo_ws.h"
+#include "ngx_centrifugo_ws_extension.h"
 #include "ngx_centrifugo_cors.h"
 #include "../client/ngx_centrifugo_worker.h"
 
@@ -15,6 +16,7 @@ typedef struct {
     ngx_str_t        key;
     ngx_str_t        version;
     ngx_str_t        protocol;
+    ngx_str_t        extensions;
     ngx_str_t        origin;            /* data NULL: absent */
     ngx_uint_t       keys;
 } handshake_t;
@@ -40,7 +42,7 @@ static ngx_uint_t handshake_arg(ngx_http_request_t *r, const char *name,
 static ngx_int_t handshake_refuse(ngx_http_request_t *r, ngx_uint_t status,
     const char *name, const char *value, const char *text);
 static ngx_int_t handshake_accept(ngx_http_request_t *r, u_char *accept,
-    ngx_str_t *protocol);
+    ngx_str_t *protocol, ngx_uint_t deflate);
 static void handshake_write_handler(ngx_http_request_t *r);
 static ngx_int_t handshake_post(ngx_http_request_t *r);
 static void handshake_detach_cleanup(void *data);
@@ -60,6 +62,7 @@ ngx_centrifugo_ws_handler(ngx_http_request_t *r)
     u_char                      accept[28];
     ngx_int_t                   rc;
     ngx_str_t                   protocol;
+    ngx_uint_t                  deflate;
     handshake_t                 h;
     const char                 *why;
     ngx_centrifugo_hub_conf_t  *hcf;
@@ -119,6 +122,21 @@ ngx_centrifugo_ws_handler(ngx_http_request_t *r)
                                 "Pages of this origin may not connect.\n");
     }
 
+    deflate = 0;
+
+    if (hcf->websocket_compression && h.extensions.len) {
+
+        rc = ngx_centrifugo_ws_deflate_offered(&h.extensions);
+
+        if (rc == NGX_ERROR) {
+            return handshake_refuse(r, NGX_HTTP_BAD_REQUEST, NULL, NULL,
+                                    "Sec-WebSocket-Extensions is not a list "
+                                    "of extensions.\n");
+        }
+
+        deflate = (rc == NGX_OK);
+    }
+
     rc = ngx_centrifugo_admit(r, lcf, &admission, &why);
 
     if (rc != NGX_OK) {
@@ -128,8 +146,9 @@ ngx_centrifugo_ws_handler(ngx_http_request_t *r)
     ngx_http_set_ctx(r, admission, ngx_centrifugo_module);
 
     handshake_protocol(r, &h, &protocol, admission);
+    admission->deflate = deflate;
 
-    rc = handshake_accept(r, accept, &protocol);
+    rc = handshake_accept(r, accept, &protocol, deflate);
 
     if (rc != NGX_OK) {
         return rc;
@@ -254,6 +273,15 @@ handshake_read(ngx_http_request_t *r, handshake_t *h)
                 field = &h->protocol;
             }
             break;
+
+        case 24:
+            if (ngx_strncmp(elt[i].lowcase_key, "sec-websocket-extensions",
+                            24)
+                == 0)
+            {
+                field = &h->extensions;
+            }
+            break;
         }
 
         if (field == NULL) {
@@ -263,7 +291,9 @@ handshake_read(ngx_http_request_t *r, handshake_t *h)
         if (field->data == NULL) {
             *field = elt[i].value;
 
-        } else if (field == &h->connection || field == &h->protocol) {
+        } else if (field == &h->connection || field == &h->protocol
+                   || field == &h->extensions)
+        {
             handshake_join(r, field, &elt[i].value);
         }
     }
@@ -471,7 +501,8 @@ handshake_refuse(ngx_http_request_t *r, ngx_uint_t status, const char *name,
 
 
 static ngx_int_t
-handshake_accept(ngx_http_request_t *r, u_char *accept, ngx_str_t *protocol)
+handshake_accept(ngx_http_request_t *r, u_char *accept, ngx_str_t *protocol,
+    ngx_uint_t deflate)
 {
     u_char     *p;
     ngx_int_t   rc;
@@ -490,6 +521,12 @@ handshake_accept(ngx_http_request_t *r, u_char *accept, ngx_str_t *protocol)
         || (protocol->len
             && ngx_centrifugo_cors_header(r, "Sec-WebSocket-Protocol",
                                           protocol->data, protocol->len)
+               != NGX_OK)
+        || (deflate
+            && ngx_centrifugo_cors_header(r, "Sec-WebSocket-Extensions",
+                                          (u_char *) NGX_CENTRIFUGO_WS_DEFLATE,
+                                          sizeof(NGX_CENTRIFUGO_WS_DEFLATE)
+                                          - 1)
                != NGX_OK))
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;

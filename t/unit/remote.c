@@ -47,8 +47,8 @@ typedef struct {
 } remote_input_t;
 
 
-static void remote_seal(ngx_centrifugo_client_t *client,
-    ngx_centrifugo_frame_t *frame);
+static ngx_centrifugo_frame_t *remote_frame(ngx_centrifugo_client_t *client,
+    const u_char *data, size_t len);
 static ngx_int_t remote_send(ngx_centrifugo_client_t *client);
 static void remote_close(ngx_centrifugo_client_t *client, ngx_uint_t code,
     const ngx_str_t *reason);
@@ -92,7 +92,7 @@ static void remote_peer_end(ngx_centrifugo_remote_peer_t *peer,
 
 const ngx_centrifugo_transport_t  ngx_centrifugo_remote_transport = {
     ngx_string("remote"),
-    remote_seal,
+    remote_frame,
     remote_send,
     remote_close,
     remote_resume,
@@ -480,10 +480,10 @@ remote_on_left(ngx_centrifugo_request_t *request)
 }
 
 
-static void
-remote_seal(ngx_centrifugo_client_t *client, ngx_centrifugo_frame_t *frame)
+static ngx_centrifugo_frame_t *
+remote_frame(ngx_centrifugo_client_t *client, const u_char *data, size_t len)
 {
-    /* its end is told beside it */
+    return ngx_centrifugo_frame_create(data, len);
 }
 
 

@@ -398,7 +398,7 @@ stuck_send(ngx_centrifugo_client_t *client)
 
 static const ngx_centrifugo_transport_t  stuck = {
     ngx_string("stuck"),
-    local_seal,
+    local_frame,
     stuck_send,
     local_close,
     local_resume,

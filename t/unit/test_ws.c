@@ -107,6 +107,31 @@ rules(void)
               == NGX_ERROR && code == bad[i].code);
     }
 
+    /* the first reserved bit: in the first frame of a message, if agreed */
+
+    for (i = 0; i < 256; i += 16) {
+        n = make(in, 0x01 | (int) i, 1, 0, data, 1);
+        pos = in;
+        CHECK(ngx_centrifugo_ws_parse(&pos, in + n,
+                                      NGX_CENTRIFUGO_WS_EXTENDED, 0, 100, &f,
+                                      &need, &code)
+              == ((i & 0x30) ? NGX_ERROR : NGX_OK));
+        CHECK((i & 0x30) ? code == 1002 : f.compressed == (i & 0x40) >> 6);
+    }
+
+    n = make(in, 0xc0, 1, 0, data, 1);
+    pos = in;
+    CHECK(ngx_centrifugo_ws_parse(&pos, in + n,
+                                  NGX_CENTRIFUGO_WS_EXTENDED
+                                  | NGX_CENTRIFUGO_WS_OPEN, 0, 100, &f, &need,
+                                  &code)
+          == NGX_ERROR && code == 1002);
+    n = make(in, 0xc9, 1, 0, data, 1);
+    pos = in;
+    CHECK(ngx_centrifugo_ws_parse(&pos, in + n, NGX_CENTRIFUGO_WS_EXTENDED, 0,
+                                  100, &f, &need, &code)
+          == NGX_ERROR && code == 1002);
+
     /* no mask */
 
     in[0] = 0x81;

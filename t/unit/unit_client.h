@@ -384,11 +384,19 @@ static const ngx_centrifugo_engine_t  late_engine = {
 
 /* the transport in worker A */
 
-static ngx_inline void
-local_seal(ngx_centrifugo_client_t *client, ngx_centrifugo_frame_t *frame)
+static ngx_inline ngx_centrifugo_frame_t *
+local_frame(ngx_centrifugo_client_t *client, const u_char *data, size_t len)
 {
-    frame->head = 1;
-    frame->data[-1] = '#';
+    ngx_centrifugo_frame_t  *frame;
+
+    frame = ngx_centrifugo_frame_create(data, len);
+
+    if (frame) {
+        frame->head = 1;
+        frame->data[-1] = '#';
+    }
+
+    return frame;
 }
 
 
@@ -439,7 +447,7 @@ local_resume(ngx_centrifugo_client_t *client)
 
 static const ngx_centrifugo_transport_t  local_transport = {
     ngx_string("local"),
-    local_seal,
+    local_frame,
     local_send,
     local_close,
     local_resume,
