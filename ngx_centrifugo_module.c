@@ -99,6 +99,7 @@
       ngx_centrifugo_conf_location, NGX_HTTP_LOC_CONF_OFFSET, 0, endpoint }
 
 
+static ngx_int_t ngx_centrifugo_postconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_centrifugo_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_centrifugo_init_process(ngx_cycle_t *cycle);
 static void ngx_centrifugo_exit_process(ngx_cycle_t *cycle);
@@ -214,6 +215,10 @@ static ngx_centrifugo_endpoint_t  ngx_centrifugo_websocket_endpoint = {
 
 static ngx_centrifugo_endpoint_t  ngx_centrifugo_api_endpoint = {
     NGX_CENTRIFUGO_ENDPOINT_API, ngx_centrifugo_api_handler
+};
+
+static ngx_centrifugo_endpoint_t  ngx_centrifugo_grpc_endpoint = {
+    NGX_CENTRIFUGO_ENDPOINT_GRPC, ngx_centrifugo_grpc_handler
 };
 
 static ngx_centrifugo_endpoint_t  ngx_centrifugo_health_endpoint = {
@@ -438,6 +443,7 @@ static ngx_command_t  ngx_centrifugo_commands[] = {
 
     LOCATION("centrifugo_websocket", &ngx_centrifugo_websocket_endpoint),
     LOCATION("centrifugo_api", &ngx_centrifugo_api_endpoint),
+    LOCATION("centrifugo_grpc_api", &ngx_centrifugo_grpc_endpoint),
     LOCATION("centrifugo_health", &ngx_centrifugo_health_endpoint),
     LOCATION("centrifugo_metrics", &ngx_centrifugo_metrics_endpoint),
 
@@ -451,7 +457,7 @@ static ngx_command_t  ngx_centrifugo_commands[] = {
 
 static ngx_http_module_t  ngx_centrifugo_module_ctx = {
     NULL,                                  /* preconfiguration */
-    ngx_centrifugo_conf_finish,            /* postconfiguration */
+    ngx_centrifugo_postconfiguration,      /* postconfiguration */
 
     ngx_centrifugo_conf_create_main,       /* create main configuration */
     NULL,                                  /* init main configuration */
@@ -478,6 +484,25 @@ ngx_module_t  ngx_centrifugo_module = {
     NULL,                                  /* exit master */
     NGX_MODULE_V1_PADDING
 };
+
+
+static ngx_int_t
+ngx_centrifugo_postconfiguration(ngx_conf_t *cf)
+{
+    ngx_centrifugo_main_conf_t  *mcf;
+
+    if (ngx_centrifugo_conf_finish(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_centrifugo_module);
+
+    if (mcf->grpc) {
+        ngx_centrifugo_grpc_filter_init();
+    }
+
+    return NGX_OK;
+}
 
 
 static ngx_int_t

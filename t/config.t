@@ -320,7 +320,7 @@ good('the largest log', 'centrifugo_hub main { zone 4m log=2m; }');
 
 # blocks within locations
 
-for my $d (qw(websocket api health metrics)) {
+for my $d (qw(websocket api grpc_api health metrics)) {
     good("centrifugo_$d with if and limit_except",
          hub('client_insecure on;', 'api_insecure on;')
          . server("location /x { centrifugo_$d; if (\$arg_a) { set \$b 1; } "
@@ -385,7 +385,7 @@ bad('publications larger than an eighth of the log',
 
 my $open = hub('client_insecure on;', 'api_insecure on;');
 
-for my $d (qw(websocket api health metrics)) {
+for my $d (qw(websocket api grpc_api health metrics)) {
     good("centrifugo_$d",
          $open . server("location /x { centrifugo_$d main; }"));
     good("centrifugo_$d without a name",
@@ -425,6 +425,16 @@ bad("an API in location $_", $open . server("location $_ { centrifugo_api; }"),
     qr/regex or named location .*location \/api/) for '~ ^/a', '@a';
 good('an API of commands alone',
      $open . server('location = /api { centrifugo_api; }'));
+
+bad('a GRPC API without a key',
+    hub() . server('location /a { centrifugo_grpc_api; }'),
+    qr/"centrifugo_grpc_api" on hub "main" without a key: write "api_key /);
+good("a GRPC API in location $_",
+     $open . server("location $_ { centrifugo_grpc_api; }"))
+    for '~ ^/a', '= /a', '/centrifugal.centrifugo.api.CentrifugoApi/';
+good('small bodies of GRPC', $open . server('location /a {
+     centrifugo_grpc_api; client_max_body_size 64k; }'),
+     qr/\[warn\].*client_max_body_size 65536 is too small.*grpc_api/);
 
 good('small bodies', $open
      . server('location /a { centrifugo_api; client_max_body_size 64k; }'),

@@ -242,6 +242,10 @@ void ngx_centrifugo_api_batch_run(ngx_centrifugo_api_batch_t *batch);
 void ngx_centrifugo_api_result_json(ngx_centrifugo_buf_t *b,
     ngx_centrifugo_api_command_t *cmd);
 
+/* The same as the message that answers the method, of proto/api.proto. */
+void ngx_centrifugo_api_result_pb(ngx_centrifugo_buf_t *b,
+    ngx_centrifugo_api_command_t *cmd);
+
 /* The error of a command that consists of nothing but it, or NULL. */
 const ngx_centrifugo_error_t *ngx_centrifugo_api_error(
     ngx_centrifugo_api_command_t *cmd);
@@ -281,20 +285,20 @@ void ngx_centrifugo_api_answered_by(ngx_centrifugo_api_command_t *cmd,
 ngx_int_t ngx_centrifugo_api_found(ngx_centrifugo_api_command_t *cmd);
 
 /*
- * Decodes the parameters of the method (a JSON object, or NULL for none) and
- * begins the command, or with NULL for it only checks them; what the method
- * does not like becomes the command's error.  NGX_ERROR: a parameter has a
- * wrong type, nothing has begun; NGX_ABORT: no memory, nothing has begun.
+ * Takes the parameters of the method (a map, of JSON or Protobuf, or NULL for
+ * none) and begins the command, or with NULL for it only checks them; what the
+ * method does not like becomes the command's error.  NGX_ERROR: a parameter
+ * has a wrong type, nothing has begun; NGX_ABORT: no memory, nothing has begun.
  */
-ngx_int_t ngx_centrifugo_api_params_json(ngx_centrifugo_api_command_t *cmd,
+ngx_int_t ngx_centrifugo_api_params(ngx_centrifugo_api_command_t *cmd,
     ngx_uint_t method, ngx_centrifugo_json_t *params);
 
 /* The same, where all that is wrong is the command's error. */
-void ngx_centrifugo_api_begin_json(ngx_centrifugo_api_command_t *cmd,
+void ngx_centrifugo_api_begin(ngx_centrifugo_api_command_t *cmd,
     ngx_centrifugo_json_t *params);
 
 /* The same of a batch: nothing has begun when one of its commands is wrong. */
-ngx_int_t ngx_centrifugo_api_batch_json(ngx_centrifugo_api_command_t *cmd,
+ngx_int_t ngx_centrifugo_api_batch_params(ngx_centrifugo_api_command_t *cmd,
     ngx_centrifugo_json_t *params);
 
 /* One of a batch's commands is answered. */

@@ -22,8 +22,6 @@ typedef struct {
 
 static ngx_int_t api_method(ngx_http_request_t *r, ngx_str_t *name);
 static void api_body_handler(ngx_http_request_t *r);
-static ngx_int_t api_body(ngx_http_request_t *r,
-    ngx_centrifugo_arena_t *arena, ngx_uint_t copy, ngx_str_t *body);
 static void api_done(ngx_centrifugo_api_job_t *job);
 static ngx_int_t api_reply(ngx_http_request_t *r, api_ctx_t *ctx);
 static ngx_uint_t api_error_status(ngx_http_request_t *r,
@@ -166,8 +164,9 @@ api_body_handler(ngx_http_request_t *r)
 
     ctx = ngx_http_get_module_ctx(r, ngx_centrifugo_module);
 
-    if (api_body(r, &ctx->job->arena,
-                 ctx->method == NGX_CENTRIFUGO_API_BATCH, &body)
+    if (ngx_centrifugo_http_body(r, &ctx->job->arena,
+                                 ctx->method == NGX_CENTRIFUGO_API_BATCH,
+                                 &body)
         != NGX_OK)
     {
         ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
@@ -228,82 +227,6 @@ api_done(ngx_centrifugo_api_job_t *job)
 
     ngx_http_finalize_request(r, api_reply(r, ctx));
     ngx_http_run_posted_requests(c);
-}
-
-
-/*
- * The body in one piece, from memory or from a temporary file; with `copy` in
- * the arena in any case.
- */
-
-static ngx_int_t
-api_body(ngx_http_request_t *r, ngx_centrifugo_arena_t *arena,
-    ngx_uint_t copy, ngx_str_t *body)
-{
-    u_char       *p;
-    size_t        len;
-    ssize_t       n;
-    ngx_buf_t    *b;
-    ngx_chain_t  *cl;
-
-    ngx_str_null(body);
-
-    if (r->request_body == NULL || r->request_body->bufs == NULL) {
-        return NGX_OK;
-    }
-
-    cl = r->request_body->bufs;
-
-    if (cl->next == NULL && ngx_buf_in_memory(cl->buf) && !copy) {
-        body->data = cl->buf->pos;
-        body->len = cl->buf->last - cl->buf->pos;
-        return NGX_OK;
-    }
-
-    len = 0;
-
-    for ( /* void */ ; cl; cl = cl->next) {
-        len += ngx_buf_size(cl->buf);
-    }
-
-    if (len == 0) {
-        return NGX_OK;
-    }
-
-    p = ngx_centrifugo_arena_alloc(arena, len);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    body->data = p;
-    body->len = len;
-
-    for (cl = r->request_body->bufs; cl; cl = cl->next) {
-        b = cl->buf;
-        len = ngx_buf_size(b);
-
-        if (len == 0) {
-            continue;
-        }
-
-        if (ngx_buf_in_memory(b)) {
-            p = ngx_cpymem(p, b->pos, len);
-            continue;
-        }
-
-        n = ngx_read_file(b->file, p, len, b->file_pos);
-
-        if (n != (ssize_t) len) {
-            ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                          "centrifugo: could not read the body of an API "
-                          "call from \"%V\"", &b->file->name);
-            return NGX_ERROR;
-        }
-
-        p += len;
-    }
-
-    return NGX_OK;
 }
 
 
@@ -372,18 +295,8 @@ static ngx_uint_t
 api_error_status(ngx_http_request_t *r, ngx_centrifugo_hub_conf_t *hcf,
     const ngx_centrifugo_error_t *error)
 {
-    ngx_table_elt_t  *h;
-
-    if (hcf->api_error_mode != NGX_CENTRIFUGO_ERRORS_TRANSPORT) {
-
-        h = ngx_centrifugo_http_header(r, "x-centrifugo-error-mode", 23);
-
-        if (h == NULL
-            || h->value.len != 9
-            || ngx_strncmp(h->value.data, "transport", 9) != 0)
-        {
-            return NGX_HTTP_OK;
-        }
+    if (!ngx_centrifugo_http_transport_errors(r, hcf)) {
+        return NGX_HTTP_OK;
     }
 
     switch (error->code) {

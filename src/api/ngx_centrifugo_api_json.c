@@ -35,8 +35,8 @@ ngx_centrifugo_api_method_json(ngx_centrifugo_api_job_t *job,
     }
 
     return (method == NGX_CENTRIFUGO_API_BATCH)
-           ? ngx_centrifugo_api_batch_json(cmd, params)
-           : ngx_centrifugo_api_params_json(cmd, method, params);
+           ? ngx_centrifugo_api_batch_params(cmd, params)
+           : ngx_centrifugo_api_params(cmd, method, params);
 }
 
 
@@ -105,7 +105,7 @@ api_json_command(ngx_centrifugo_api_job_t *job,
         return NGX_OK;
     }
 
-    ngx_centrifugo_api_begin_json(cmd,
+    ngx_centrifugo_api_begin(cmd,
                                   ngx_centrifugo_json_get(value, "params", 6));
 
     return NGX_OK;

@@ -1,5 +1,5 @@
 /*
- * The parameters of the API's methods as JSON.
+ * The parameters of the API's methods, of JSON or Protobuf.
  */
 
 #include "ngx_centrifugo_api_value.h"
@@ -162,7 +162,7 @@ static struct {
 
 
 ngx_int_t
-ngx_centrifugo_api_params_json(ngx_centrifugo_api_command_t *cmd,
+ngx_centrifugo_api_params(ngx_centrifugo_api_command_t *cmd,
     ngx_uint_t method, ngx_centrifugo_json_t *params)
 {
     ngx_str_t    s;
@@ -218,10 +218,10 @@ ngx_centrifugo_api_params_json(ngx_centrifugo_api_command_t *cmd,
 
 
 void
-ngx_centrifugo_api_begin_json(ngx_centrifugo_api_command_t *cmd,
+ngx_centrifugo_api_begin(ngx_centrifugo_api_command_t *cmd,
     ngx_centrifugo_json_t *params)
 {
-    switch (ngx_centrifugo_api_params_json(cmd, cmd->method, params)) {
+    switch (ngx_centrifugo_api_params(cmd, cmd->method, params)) {
 
     case NGX_OK:
         break;
@@ -427,7 +427,9 @@ api_json_publish(ngx_centrifugo_api_command_t *cmd, const api_given_t *given)
 
     ngx_memzero(&pub, sizeof(ngx_centrifugo_publish_t));
 
-    if (api_param(given, API_DATA) && api_param(given, API_B64DATA) == NULL) {
+    if (api_param(given, API_DATA) && api_param(given, API_B64DATA) == NULL
+        && given->values[API_DATA]->type != NGX_CENTRIFUGO_JSON_BYTES)
+    {
 
         /* nearly always */
 

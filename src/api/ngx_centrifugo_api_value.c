@@ -1,8 +1,12 @@
 /*
- * Values of parameters, as JSON has them, as methods take them.
+ * Values of parameters, as JSON or Protobuf has them, as methods take them.
  */
 
 #include "ngx_centrifugo_api_value.h"
+
+
+static ngx_int_t api_value_json(ngx_centrifugo_arena_t *arena,
+    const ngx_str_t *data, ngx_uint_t *json);
 
 
 ngx_int_t
@@ -11,7 +15,6 @@ ngx_centrifugo_api_value_data(ngx_centrifugo_arena_t *arena,
     ngx_str_t *data, ngx_uint_t *json)
 {
     size_t      len;
-    ngx_int_t   rc;
     ngx_str_t  *b64;
 
     if (json) {
@@ -19,6 +22,11 @@ ngx_centrifugo_api_value_data(ngx_centrifugo_arena_t *arena,
     }
 
     if (base64 == NULL || base64->str.len == 0) {
+
+        if (raw && raw->type == NGX_CENTRIFUGO_JSON_BYTES && raw->raw.len) {
+            *data = raw->raw;
+            return api_value_json(arena, data, json);
+        }
 
         if (raw && (json || raw->type != NGX_CENTRIFUGO_JSON_NULL)) {
             *data = raw->raw;
@@ -52,6 +60,16 @@ ngx_centrifugo_api_value_data(ngx_centrifugo_arena_t *arena,
     if (ngx_decode_base64(data, b64) != NGX_OK) {
         return NGX_DECLINED;
     }
+
+    return api_value_json(arena, data, json);
+}
+
+
+static ngx_int_t
+api_value_json(ngx_centrifugo_arena_t *arena, const ngx_str_t *data,
+    ngx_uint_t *json)
+{
+    ngx_int_t  rc;
 
     rc = ngx_centrifugo_json_validate(arena, data->data, data->len);
 

@@ -1,5 +1,5 @@
 /*
- * Values of parameters, from JSON to what methods take.
+ * Values of parameters, from JSON or Protobuf to what methods take.
  */
 
 #ifndef _NGX_CENTRIFUGO_API_VALUE_H_INCLUDED_
@@ -10,9 +10,9 @@
 
 
 /*
- * JSON as it came, or the bytes in base64, which win.  `json` tells whether
- * those are JSON; NULL: they have to be, and null is nothing.  NGX_DECLINED:
- * they are not, or that is not base64; NGX_ABORT: no memory.
+ * JSON or bytes as they came, or the bytes in base64, which win.  `json` tells
+ * whether bytes are JSON; NULL: they have to be, and null is nothing.
+ * NGX_DECLINED: they are not, or that is not base64; NGX_ABORT: no memory.
  */
 ngx_int_t ngx_centrifugo_api_value_data(ngx_centrifugo_arena_t *arena,
     ngx_centrifugo_json_t *raw, ngx_centrifugo_json_t *base64,

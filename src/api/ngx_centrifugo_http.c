@@ -187,6 +187,94 @@ ngx_centrifugo_http_header(ngx_http_request_t *r, const char *name,
 
 
 ngx_int_t
+ngx_centrifugo_http_body(ngx_http_request_t *r,
+    ngx_centrifugo_arena_t *arena, ngx_uint_t copy, ngx_str_t *body)
+{
+    u_char       *p;
+    size_t        len;
+    ssize_t       n;
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
+
+    ngx_str_null(body);
+
+    if (r->request_body == NULL || r->request_body->bufs == NULL) {
+        return NGX_OK;
+    }
+
+    cl = r->request_body->bufs;
+
+    if (cl->next == NULL && ngx_buf_in_memory(cl->buf) && !copy) {
+        body->data = cl->buf->pos;
+        body->len = cl->buf->last - cl->buf->pos;
+        return NGX_OK;
+    }
+
+    len = 0;
+
+    for ( /* void */ ; cl; cl = cl->next) {
+        len += ngx_buf_size(cl->buf);
+    }
+
+    if (len == 0) {
+        return NGX_OK;
+    }
+
+    p = ngx_centrifugo_arena_alloc(arena, len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    body->data = p;
+    body->len = len;
+
+    for (cl = r->request_body->bufs; cl; cl = cl->next) {
+        b = cl->buf;
+        len = ngx_buf_size(b);
+
+        if (len == 0) {
+            continue;
+        }
+
+        if (ngx_buf_in_memory(b)) {
+            p = ngx_cpymem(p, b->pos, len);
+            continue;
+        }
+
+        n = ngx_read_file(b->file, p, len, b->file_pos);
+
+        if (n != (ssize_t) len) {
+            ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                          "centrifugo: could not read the body of an API "
+                          "call from \"%V\"", &b->file->name);
+            return NGX_ERROR;
+        }
+
+        p += len;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_centrifugo_http_transport_errors(ngx_http_request_t *r,
+    ngx_centrifugo_hub_conf_t *hcf)
+{
+    ngx_table_elt_t  *h;
+
+    if (hcf->api_error_mode == NGX_CENTRIFUGO_ERRORS_TRANSPORT) {
+        return 1;
+    }
+
+    h = ngx_centrifugo_http_header(r, "x-centrifugo-error-mode", 23);
+
+    return h && h->value.len == 9
+           && ngx_strncmp(h->value.data, "transport", 9) == 0;
+}
+
+
+ngx_int_t
 ngx_centrifugo_health_handler(ngx_http_request_t *r)
 {
     ngx_int_t                   rc;

@@ -6,10 +6,12 @@
 #define _NGX_CENTRIFUGO_HTTP_H_INCLUDED_
 
 
+#include "../core/ngx_centrifugo_buf.h"
 #include "../core/ngx_centrifugo_conf.h"
 
 
 ngx_int_t ngx_centrifugo_api_handler(ngx_http_request_t *r);
+ngx_int_t ngx_centrifugo_grpc_handler(ngx_http_request_t *r);
 ngx_int_t ngx_centrifugo_health_handler(ngx_http_request_t *r);
 ngx_int_t ngx_centrifugo_metrics_handler(ngx_http_request_t *r);
 
@@ -26,6 +28,23 @@ ngx_int_t ngx_centrifugo_http_respond(ngx_http_request_t *r,
  */
 ngx_int_t ngx_centrifugo_http_authorize(ngx_http_request_t *r,
     ngx_centrifugo_hub_conf_t *hcf);
+
+/*
+ * The request's body in one piece, from memory or from a temporary file; with
+ * `copy` in the arena in any case.  NGX_ERROR: no memory, or it can't be read.
+ */
+ngx_int_t ngx_centrifugo_http_body(ngx_http_request_t *r,
+    ngx_centrifugo_arena_t *arena, ngx_uint_t copy, ngx_str_t *body);
+
+/* 1 when the hub or the caller wants errors as statuses. */
+ngx_uint_t ngx_centrifugo_http_transport_errors(ngx_http_request_t *r,
+    ngx_centrifugo_hub_conf_t *hcf);
+
+/*
+ * Makes GRPC of what NGINX itself refuses at GRPC locations: once for each
+ * configuration that has some.
+ */
+void ngx_centrifugo_grpc_filter_init(void);
 
 /* The first header of that name in lower case, or NULL. */
 ngx_table_elt_t *ngx_centrifugo_http_header(ngx_http_request_t *r,

@@ -170,6 +170,7 @@ typedef enum {
     NGX_CENTRIFUGO_ENDPOINT_NONE = 0,
     NGX_CENTRIFUGO_ENDPOINT_CLIENT,
     NGX_CENTRIFUGO_ENDPOINT_API,
+    NGX_CENTRIFUGO_ENDPOINT_GRPC,
     NGX_CENTRIFUGO_ENDPOINT_HEALTH,
     NGX_CENTRIFUGO_ENDPOINT_METRICS
 #if (NGX_CENTRIFUGO_TEST)
@@ -207,6 +208,7 @@ typedef struct {
     ngx_shm_zone_t                     *registry_zone;
     ngx_centrifugo_registry_t          *registry;
     size_t                              queue_memory;   /* of a worker */
+    ngx_uint_t                          grpc;           /* a location is */
 } ngx_centrifugo_main_conf_t;
 
 typedef struct {

@@ -13,6 +13,8 @@ static ngx_int_t conf_resolve(ngx_conf_t *cf,
     ngx_centrifugo_main_conf_t *mcf, ngx_centrifugo_loc_conf_t *lcf);
 static ngx_int_t conf_check_client(ngx_conf_t *cf,
     ngx_centrifugo_loc_conf_t *lcf);
+static ngx_int_t conf_check_prefix(ngx_conf_t *cf,
+    ngx_centrifugo_loc_conf_t *lcf);
 static ngx_int_t conf_check_api(ngx_conf_t *cf,
     ngx_centrifugo_loc_conf_t *lcf);
 
@@ -180,7 +182,17 @@ ngx_centrifugo_conf_finish(ngx_conf_t *cf)
                 break;
 
             case NGX_CENTRIFUGO_ENDPOINT_API:
+                rc = conf_check_prefix(cf, lcf[i]);
+
+                if (rc == NGX_OK) {
+                    rc = conf_check_api(cf, lcf[i]);
+                }
+
+                break;
+
+            case NGX_CENTRIFUGO_ENDPOINT_GRPC:
                 rc = conf_check_api(cf, lcf[i]);
+                mcf->grpc = 1;
                 break;
 
             default:
@@ -269,13 +281,10 @@ conf_check_client(ngx_conf_t *cf, ngx_centrifugo_loc_conf_t *lcf)
 
 
 static ngx_int_t
-conf_check_api(ngx_conf_t *cf, ngx_centrifugo_loc_conf_t *lcf)
+conf_check_prefix(ngx_conf_t *cf, ngx_centrifugo_loc_conf_t *lcf)
 {
-    off_t                       need;
-    ngx_centrifugo_hub_conf_t  *hcf;
     ngx_http_core_loc_conf_t   *clcf;
 
-    hcf = lcf->hub;
     clcf = lcf->clcf;
 
     if (clcf->named
@@ -289,9 +298,23 @@ conf_check_api(ngx_conf_t *cf, ngx_centrifugo_loc_conf_t *lcf)
                       "follow the location's prefix, so write "
                       "\"location /api { %V %V; }\" in %V:%ui",
                       &lcf->directive, &clcf->name, &lcf->directive,
-                      &hcf->name, &lcf->file, lcf->line);
+                      &lcf->hub->name, &lcf->file, lcf->line);
         return NGX_ERROR;
     }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+conf_check_api(ngx_conf_t *cf, ngx_centrifugo_loc_conf_t *lcf)
+{
+    off_t                       need;
+    ngx_centrifugo_hub_conf_t  *hcf;
+    ngx_http_core_loc_conf_t   *clcf;
+
+    hcf = lcf->hub;
+    clcf = lcf->clcf;
 
     if (hcf->api_key.len == 0 && !hcf->api_insecure) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,

@@ -1,7 +1,7 @@
 /*
- * Bodies of the server API in both dialects: nothing is read outside of them,
- * each command ends, whether answers come at once or late, and answers are
- * JSON.
+ * Bodies of the server API in both dialects, or with FUZZ_GRPC messages of its
+ * GRPC door: nothing is read outside of them, each command ends, whether answers
+ * come at once or late, and answers are JSON, or Protobuf.
  */
 
 #include <ngx_config.h>
@@ -9,6 +9,13 @@
 #include "api/ngx_centrifugo_api.h"
 #include "broker/ngx_centrifugo_channels.h"
 #include "client/ngx_centrifugo_worker.h"
+
+#if (FUZZ_GRPC)
+#include "api/ngx_centrifugo_grpc.h"
+#include "protocol/ngx_centrifugo_pb.h"
+
+#include "api.pb-c.h"
+#endif
 
 
 const ngx_centrifugo_error_t  ngx_centrifugo_error_internal =
@@ -514,9 +521,128 @@ done(ngx_centrifugo_api_job_t *job)
 }
 
 
+#if (FUZZ_GRPC)
+
+#define WAYS   (NGX_CENTRIFUGO_API_BATCH + 1)
+#define LIMIT  (256 * 1024)
+
+#define TYPE(name)                                                           \
+    { &centrifugal__centrifugo__api__ ## name ## request__descriptor,        \
+      &centrifugal__centrifugo__api__ ## name ## response__descriptor }
+
+static const struct {
+    const ProtobufCMessageDescriptor  *request;
+    const ProtobufCMessageDescriptor  *response;
+} types[WAYS] = {
+    TYPE(publish_), TYPE(broadcast_), TYPE(unsubscribe_), TYPE(disconnect_),
+    TYPE(presence_), TYPE(presence_stats_), TYPE(history_),
+    TYPE(history_remove_), TYPE(channels_), TYPE(info_), TYPE(rpc),
+    TYPE(subscribe_), TYPE(refresh_), TYPE(batch_)
+};
+
+
+static ngx_int_t
+begin(ngx_centrifugo_api_job_t *job, ngx_uint_t method, ngx_str_t *body)
+{
+    ngx_str_t                      message;
+    ngx_uint_t                     compressed;
+    ngx_centrifugo_json_t         *params;
+    ngx_centrifugo_api_command_t  *cmd;
+
+    if (ngx_centrifugo_grpc_message(body, &message, &compressed) != NGX_OK) {
+
+        /* most inputs are a message without what is in front of it */
+
+        message = *body;
+        compressed = 0;
+    }
+
+    if (compressed
+        && ngx_centrifugo_grpc_gunzip(&job->arena, &message, LIMIT, &message)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (message.len > LIMIT
+        || ngx_centrifugo_pb_parse(&job->arena, types[method].request,
+                                   message.data, message.len, &params)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    cmd = ngx_centrifugo_api_command(job, NULL, method, 0);
+
+    if ((method == NGX_CENTRIFUGO_API_BATCH
+         ? ngx_centrifugo_api_batch_params(cmd, params)
+         : ngx_centrifugo_api_params(cmd, method, params))
+        != NGX_OK)
+    {
+        /* descriptors give each its type */
+
+        abort();
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+check(ngx_centrifugo_buf_t *b, ngx_centrifugo_api_command_t *cmd)
+{
+    ProtobufCMessage  *m;
+
+    ngx_centrifugo_buf_reset(b);
+    ngx_centrifugo_api_result_pb(b, cmd);
+
+    m = protobuf_c_message_unpack(types[cmd->method].response, NULL,
+                                  ngx_centrifugo_buf_len(b), b->start);
+    if (m == NULL || m->n_unknown_fields) {
+        abort();
+    }
+
+    protobuf_c_message_free_unpacked(m, NULL);
+}
+
+#else
+
 /* methods by their numbers, and commands */
 
 #define WAYS  (NGX_CENTRIFUGO_API_BATCH + 2)
+
+
+static ngx_int_t
+begin(ngx_centrifugo_api_job_t *job, ngx_uint_t method, ngx_str_t *body)
+{
+    return (method == WAYS - 1)
+           ? ngx_centrifugo_api_commands_json(job, body)
+           : ngx_centrifugo_api_method_json(job, method, body);
+}
+
+
+static void
+check(ngx_centrifugo_buf_t *b, ngx_centrifugo_api_command_t *cmd)
+{
+    ngx_centrifugo_arena_t  arena;
+
+    ngx_centrifugo_arena_init(&arena, 1024);
+    ngx_centrifugo_buf_reset(b);
+    ngx_centrifugo_buf_byte(b, '{');
+    ngx_centrifugo_api_result_json(b, cmd);
+    ngx_centrifugo_buf_byte(b, '}');
+
+    if (ngx_centrifugo_json_validate(&arena, b->start,
+                                     ngx_centrifugo_buf_len(b))
+        != NGX_OK)
+    {
+        abort();
+    }
+
+    ngx_centrifugo_arena_free(&arena);
+}
+
+#endif
 
 
 int
@@ -528,7 +654,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ngx_log_t                       log;
     ngx_uint_t                      way, method;
     ngx_centrifugo_buf_t            b;
-    ngx_centrifugo_arena_t          arena;
     ngx_centrifugo_api_job_t       *job;
     ngx_centrifugo_hub_conf_t       hcf;
     ngx_centrifugo_api_command_t   *cmd;
@@ -579,9 +704,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             memcpy(body.data, text, size);
         }
 
-        rc = (method == WAYS - 1)
-             ? ngx_centrifugo_api_commands_json(job, &body)
-             : ngx_centrifugo_api_method_json(job, method, &body);
+        rc = begin(job, method, &body);
 
         if (rc != NGX_OK) {
 
@@ -614,23 +737,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             abort();
         }
 
-        ngx_centrifugo_arena_init(&arena, 1024);
-
         for (cmd = job->commands; cmd; cmd = cmd->next) {
-            ngx_centrifugo_buf_reset(&b);
-            ngx_centrifugo_buf_byte(&b, '{');
-            ngx_centrifugo_api_result_json(&b, cmd);
-            ngx_centrifugo_buf_byte(&b, '}');
-
-            if (ngx_centrifugo_json_validate(&arena, b.start,
-                                             ngx_centrifugo_buf_len(&b))
-                != NGX_OK)
-            {
-                abort();
-            }
+            check(&b, cmd);
         }
 
-        ngx_centrifugo_arena_free(&arena);
         ngx_centrifugo_api_release(job);
         free(text);
     }

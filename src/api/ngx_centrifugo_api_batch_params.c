@@ -1,5 +1,5 @@
 /*
- * The parameters of a batch, as JSON.
+ * The parameters of a batch, of JSON or Protobuf.
  */
 
 #include "ngx_centrifugo_api.h"
@@ -32,7 +32,7 @@ static const uint8_t  api_batch_order[] = {
 
 
 ngx_int_t
-ngx_centrifugo_api_batch_json(ngx_centrifugo_api_command_t *cmd,
+ngx_centrifugo_api_batch_params(ngx_centrifugo_api_command_t *cmd,
     ngx_centrifugo_json_t *params)
 {
     ngx_uint_t                     method, parallel;
@@ -118,7 +118,7 @@ api_json_batch_command(ngx_centrifugo_json_t *value, ngx_uint_t *method,
             continue;
         }
 
-        if (ngx_centrifugo_api_params_json(NULL, m, p) != NGX_OK) {
+        if (ngx_centrifugo_api_params(NULL, m, p) != NGX_OK) {
             return NGX_ERROR;
         }
 
@@ -144,6 +144,6 @@ api_json_batch_begin(ngx_centrifugo_api_command_t *cmd)
                                 "there is no such method in a batch");
 
     } else {
-        ngx_centrifugo_api_begin_json(cmd, cmd->params);
+        ngx_centrifugo_api_begin(cmd, cmd->params);
     }
 }
