@@ -79,6 +79,7 @@ typedef struct {
     unsigned     pause:1;
     unsigned     reconnect:1;
     unsigned     tls_verify:1;
+    unsigned     deflate:1;
     unsigned     publish:1;
 } cf_options_t;
 
@@ -153,6 +154,7 @@ typedef struct {
 
     uint64_t          last_ready;    /* when, of the first connects */
     uint64_t          reads;
+    uint64_t          deflated;      /* messages that came compressed */
 
     uint32_t          closes[CF_CODES];
     uint32_t          unsubscribes[CF_CODES];

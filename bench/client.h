@@ -48,6 +48,7 @@ typedef struct {
     unsigned   connected:1;
     unsigned   writing:1;        /* EPOLLOUT is on */
     unsigned   fragmented:1;
+    unsigned   deflated:1;       /* the message that is in fragments */
     unsigned   observer:1;
     SSL       *ssl;
     cf_buf_t  *in;               /* begin of a frame */
@@ -85,6 +86,10 @@ cf_end_e cf_ws_event(cf_client_t *c, uint32_t events);
 cf_end_e cf_ws_send(cf_client_t *c, int opcode, const char *data,
     size_t len);
 void cf_ws_free(cf_client_t *c);
+
+/* deflate.c */
+
+const char *cf_inflate(const char *p, size_t len, size_t *size);
 
 /* client.c: the clients of this process */
 

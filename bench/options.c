@@ -22,7 +22,7 @@ typedef enum {
     OPT_CHANNEL, OPT_CHANNELS,
     OPT_CHANNEL_COUNT, OPT_SUBS, OPT_CLIENTS, OPT_PROCS, OPT_SOURCES,
     OPT_RATE, OPT_CHURN, OPT_CHURN_MODE, OPT_RECONNECT, OPT_TIMEOUT,
-    OPT_TLS_VERIFY, OPT_CA, OPT_PUBLISHERS, OPT_PUB_RATE, OPT_BATCH,
+    OPT_TLS_VERIFY, OPT_CA, OPT_DEFLATE, OPT_PUBLISHERS, OPT_PUB_RATE, OPT_BATCH,
     OPT_COUNT, OPT_DURATION, OPT_SIZE, OPT_SETTLE, OPT_IDLE, OPT_PID,
     OPT_HELP
 } options_e;
@@ -67,6 +67,7 @@ static const struct option  options_long[] = {
     { "timeout", required_argument, NULL, OPT_TIMEOUT },
     { "tls-verify", no_argument, NULL, OPT_TLS_VERIFY },
     { "ca", required_argument, NULL, OPT_CA },
+    { "deflate", no_argument, NULL, OPT_DEFLATE },
     { "publishers", required_argument, NULL, OPT_PUBLISHERS },
     { "pub-rate", required_argument, NULL, OPT_PUB_RATE },
     { "batch", required_argument, NULL, OPT_BATCH },
@@ -283,6 +284,10 @@ options_set(int opt, const char *name, char *value)
     case OPT_CA:
         cf_opt.ca = value;
         cf_opt.tls_verify = 1;
+        break;
+
+    case OPT_DEFLATE:
+        cf_opt.deflate = 1;
         break;
 
     case OPT_PUBLISHERS:
@@ -610,6 +615,8 @@ options_usage(FILE *f)
 "  --timeout S          of one connect with its subscriptions (15)\n"
 "  --tls-verify         check the server's certificate\n"
 "  --ca FILE            certificates to check it with\n"
+"  --deflate            negotiate permessage-deflate; a server that does not\n"
+"                       agree has refused the connection\n"
 "\n"
 "publishing:\n"
 "  --api URL            of the server API, as http://HOST:PORT/api\n"

@@ -273,7 +273,8 @@ report_server(const cf_worker_t *w, const cf_measures_t *m)
     report_per("cpu_us_per_delivery", cpu, w->deliveries);
     report_per("deliveries_per_read", (double) w->deliveries, w->reads);
 
-    printf("},\"tcp_segments\":%llu", (unsigned long long) m->segments);
+    printf("},\"deflated\":%llu,\"tcp_segments\":%llu",
+           (unsigned long long) w->deflated, (unsigned long long) m->segments);
     report_per("tcp_segments_per_delivery", (double) m->segments,
                w->deliveries);
 }
@@ -361,6 +362,7 @@ report_sum(cf_worker_t *sum)
         report_add(damaged);
         report_add(stray);
         report_add(reads);
+        report_add(deflated);
         report_add(joins);
         report_add(leaves);
         report_add(disordered);

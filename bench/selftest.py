@@ -14,13 +14,16 @@ import struct
 import sys
 import time
 import uuid
+import zlib
 
+DEFLATE = ('Sec-WebSocket-Extensions: permessage-deflate; '
+           'server_no_context_takeover; client_no_context_takeover\r\n')
 GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 
 
-def frame(payload, opcode=1, fin=True):
+def frame(payload, opcode=1, fin=True, rsv=0):
     n = len(payload)
-    head = bytes([(0x80 if fin else 0) | opcode])
+    head = bytes([(0x80 if fin else 0) | rsv | opcode])
     if n < 126:
         return head + bytes([n]) + payload
     if n < 65536:
@@ -212,7 +215,8 @@ class Server:
             key = re.search(r'(?i)sec-websocket-key: (\S+)', head)
             if key:
                 await self.websocket(key.group(1), reader, writer,
-                                     head.split()[1])
+                                     head.split()[1],
+                                     'permessage-deflate' in head)
                 return
             n = int(re.search(r'(?i)content-length: (\d+)', head).group(1))
             body = (await reader.readexactly(n)).decode()
@@ -220,12 +224,13 @@ class Server:
             writer.write(('HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s'
                           % (status, len(text), text)).encode())
 
-    async def websocket(self, key, reader, writer, path):
+    async def websocket(self, key, reader, writer, path, deflate):
         accept = base64.b64encode(
             hashlib.sha1((key + GUID).encode()).digest()).decode()
         writer.write(('HTTP/1.1 101 Switching Protocols\r\n'
                       'Upgrade: websocket\r\nConnection: Upgrade\r\n'
-                      'Sec-WebSocket-Accept: %s\r\n\r\n' % accept).encode())
+                      'Sec-WebSocket-Accept: %s\r\n%s\r\n' % (
+                          accept, DEFLATE if deflate else '')).encode())
         self.serial += 1
         peer = Peer(self, self.serial, reader, writer)
         self.peers.add(peer)
@@ -323,6 +328,17 @@ def fragments(peer, line):
               + frame(b'', 0, False) + frame(line[50:], 0))
 
 
+def packed(line):
+    c = zlib.compressobj(1, zlib.DEFLATED, -15)
+    return (c.compress(line) + c.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+def deflated(peer, line):
+    line = packed(line)
+    peer.send(frame(line, rsv=0x40) if peer.count % 2 else
+              frame(line[:9], 1, False, 0x40) + frame(line[9:], 0))
+
+
 def bytewise(peer, line):
     data = frame(line)
     peer.trickle = getattr(peer, 'trickle', b'') + data
@@ -400,6 +416,17 @@ TESTS = [
      ['--count', '42'], good(published=42, acked=42, deliveries=420,
                              expected=420)),
     ('fragments and WebSocket pings', Server(deliver=fragments), [], good()),
+    ('compressed', Server(deliver=deflated), ['--deflate'],
+     good(deflated=ALL)),
+    ('not compressed but agreed', Server(), ['--deflate'], good(deflated=0)),
+    ('compressed and damaged', Server(then(keep, 20, lambda p: p.send(
+        frame(b'\xf2\x00\x11\x00\x00', rsv=0x40)))), QUICK + ['--deflate'],
+     bad(protocol_errors=1, open_at_end=CLIENTS - 1, deflated=1,
+         deliveries=ALL - 20, expected=ALL - 20)),
+    ('compressed and not agreed', Server(then(keep, 20, lambda p: p.send(
+        frame(packed(b'{}'), rsv=0x40)))), QUICK,
+     bad(protocol_errors=1, open_at_end=CLIENTS - 1, deflated=0,
+         deliveries=ALL - 20, expected=ALL - 20)),
     ('frames in pieces', Server(deliver=bytewise), [], good()),
     ('large frames in pieces', Server(),
      ['--size', '100000', '--count', '10'],

@@ -24,6 +24,8 @@
 #define WS_READ     (256 << 10)
 #define WS_SEND     (256 << 10)
 
+#define WS_DEFLATED 0x40
+
 #define WS_AGAIN    -1
 #define WS_ENDED    -2
 
@@ -36,6 +38,8 @@ static ssize_t ws_recv(cf_client_t *c, char *p, size_t size);
 static cf_end_e ws_parse(cf_client_t *c, char **pos, char *end);
 static cf_end_e ws_response(cf_client_t *c, char **pos, char *end);
 static cf_end_e ws_frame(cf_client_t *c, unsigned head, const char *p,
+    size_t len);
+static cf_end_e ws_message(cf_client_t *c, unsigned deflated, const char *p,
     size_t len);
 static cf_end_e ws_control(cf_client_t *c, unsigned opcode, const char *p,
     size_t len);
@@ -290,8 +294,12 @@ ws_upgrade(cf_client_t *c)
     n = snprintf(text, sizeof(text),
                  "GET %s%s HTTP/1.1\r\nHost: %s:%s\r\nUpgrade: websocket\r\n"
                  "Connection: Upgrade\r\nSec-WebSocket-Key: %s\r\n"
-                 "Sec-WebSocket-Version: 13\r\n\r\n",
-                 cf_opt.url.path, query, cf_opt.url.host, cf_opt.url.port, ws_key);
+                 "Sec-WebSocket-Version: 13\r\n%s\r\n",
+                 cf_opt.url.path, query, cf_opt.url.host, cf_opt.url.port, ws_key,
+                 cf_opt.deflate
+                 ? "Sec-WebSocket-Extensions: permessage-deflate; "
+                   "server_no_context_takeover; client_no_context_takeover\r\n"
+                 : "");
 
     if (n >= (int) sizeof(text)) {
         cf_die("--url is too long");
@@ -424,7 +432,11 @@ ws_parse(cf_client_t *c, char **pos, char *end)
     while (end - *pos >= 2) {
         p = (unsigned char *) *pos;
 
-        if (p[0] & 0x70 || p[1] & 0x80) {
+        if (p[1] & 0x80
+            || (p[0] & 0x70
+                && ((p[0] & 0x7f) != (WS_DEFLATED | CF_WS_TEXT)
+                    || !cf_opt.deflate)))
+        {
             cf_ws_error = "a frame with reserved bits or a mask";
             return CF_PROTOCOL;
         }
@@ -472,12 +484,13 @@ ws_parse(cf_client_t *c, char **pos, char *end)
 static cf_end_e
 ws_response(cf_client_t *c, char **pos, char *end)
 {
-    int          accepted;
+    int          accepted, deflate;
     char        *p, *last, *eol;
-    size_t       name;
+    size_t       name, extension;
     static char  status[64];
 
     name = sizeof("sec-websocket-accept:") - 1;
+    extension = sizeof("sec-websocket-extensions:") - 1;
     last = memmem(*pos, (size_t) (end - *pos), "\r\n\r\n", 4);
 
     if (last == NULL) {
@@ -497,6 +510,7 @@ ws_response(cf_client_t *c, char **pos, char *end)
     }
 
     accepted = 0;
+    deflate = 0;
 
     for (p = *pos; p < last; p = eol + 2) {
         eol = memmem(p, (size_t) (last + 2 - p), "\r\n", 2);
@@ -508,11 +522,25 @@ ws_response(cf_client_t *c, char **pos, char *end)
             p += strspn(p, " \t");
             accepted = (size_t) (eol - p) >= strlen(ws_accept)
                        && memcmp(p, ws_accept, strlen(ws_accept)) == 0;
+
+        } else if ((size_t) (eol - p) > extension
+                   && strncasecmp(p, "sec-websocket-extensions:", extension)
+                      == 0)
+        {
+            deflate = memmem(p, (size_t) (eol - p),
+                             "server_no_context_takeover", 26)
+                      != NULL;
         }
     }
 
     if (!accepted) {
         cf_ws_error = "a wrong Sec-WebSocket-Accept";
+        return CF_REFUSED_HTTP;
+    }
+
+    if (deflate != (int) cf_opt.deflate) {
+        cf_ws_error = deflate ? "permessage-deflate that was not offered"
+                              : "no permessage-deflate";
         return CF_REFUSED_HTTP;
     }
 
@@ -535,7 +563,7 @@ ws_frame(cf_client_t *c, unsigned head, const char *p, size_t len)
     fin = (head & 0x80) != 0;
 
     if (fin && opcode == CF_WS_TEXT && !c->fragmented) {
-        return cf_client_message(c, p, len);
+        return ws_message(c, head & WS_DEFLATED, p, len);
     }
 
     if (opcode >= CF_WS_CLOSE) {
@@ -558,6 +586,10 @@ ws_frame(cf_client_t *c, unsigned head, const char *p, size_t len)
         return CF_PROTOCOL;
     }
 
+    if (opcode) {
+        c->deflated = (head & WS_DEFLATED) != 0;
+    }
+
     ws_keep(&c->fragment, p, len);
     c->fragmented = !fin;
 
@@ -567,10 +599,27 @@ ws_frame(cf_client_t *c, unsigned head, const char *p, size_t len)
 
     message = c->fragment;
     c->fragment = NULL;
-    rc = cf_client_message(c, message->data, message->len);
+    rc = ws_message(c, c->deflated, message->data, message->len);
     free(message);
 
     return rc;
+}
+
+
+static cf_end_e
+ws_message(cf_client_t *c, unsigned deflated, const char *p, size_t len)
+{
+    if (deflated) {
+        cf_client_stats->deflated++;
+        p = cf_inflate(p, len, &len);
+
+        if (p == NULL) {
+            cf_ws_error = "a compressed message that is damaged";
+            return CF_PROTOCOL;
+        }
+    }
+
+    return cf_client_message(c, p, len);
 }
 
 
