@@ -9,7 +9,7 @@
 #define DELIVERY_WRITES  512        /* of one turn of the event loop */
 #define DELIVERY_TIME    5000000    /* ns, of the same */
 #define DELIVERY_CHECK   16         /* writes between two looks at the clock */
-#define DELIVERY_FORMS   8          /* frames of one publication at a time */
+#define DELIVERY_FORMS   24         /* frames of one publication at a time */
 #define DELIVERY_HELD    4          /* entries, at first */
 #define DELIVERY_PAYLOAD 1024       /* bytes that a base may take for nothing */
 #define DELIVERY_SPARE   65536      /* bytes of a buffer between two uses */

@@ -17,6 +17,7 @@
 
 
 #define WS_READ_SIZE   (32 * 1024)
+#define WS_INFLATED    (WS_READ_SIZE * WS_READS)    /* of one event, or so */
 #define WS_READS       8            /* of one event */
 #define WS_WRITES      64
 #define WS_END_DELAY   5000         /* ms, for the peer's close frame */
@@ -85,6 +86,7 @@ static const ngx_centrifugo_transport_t  ws_transport_deflate = {
 /* of this worker: no session has buffers while it is idle */
 
 static u_char  ws_read_buf[WS_READ_SIZE];
+static size_t  ws_inflated;     /* bytes, by the event that runs */
 
 
 void
@@ -201,6 +203,8 @@ ws_read(ngx_centrifugo_ws_t *ws)
     c = ws->connection;
     rev = c->read;
 
+    ws_inflated = 0;
+
     if (ws->resumed) {
         ws->resumed = 0;
 
@@ -214,7 +218,10 @@ ws_read(ngx_centrifugo_ws_t *ws)
         }
     }
 
-    for (i = 0; i < WS_READS && rev->ready && !ws->paused; i++) {
+    for (i = 0;
+         i < WS_READS && rev->ready && !ws->paused && !ws->resumed;
+         i++)
+    {
 
         n = c->recv(c, ws_read_buf, WS_READ_SIZE);
 
@@ -368,6 +375,15 @@ ws_frames(ngx_centrifugo_ws_t *ws, u_char **pos, u_char *end)
     }
 
     while (*pos < end && !ws->paused && !ws->ended) {
+
+        if (ws_inflated >= WS_INFLATED) {
+
+            /* few bytes may be much work: others have their turn, too */
+
+            ws->resumed = 1;
+            ngx_post_event(ws->connection->read, &ngx_posted_next_events);
+            return NGX_OK;
+        }
 
         state = (ws->fragmented ? NGX_CENTRIFUGO_WS_OPEN : 0)
                 | (ws->deflate ? NGX_CENTRIFUGO_WS_EXTENDED : 0);
@@ -534,6 +550,7 @@ ws_inflate(ngx_centrifugo_ws_t *ws, u_char **data, size_t *len)
     case NGX_OK:
         *data = message.data;
         *len = message.len;
+        ws_inflated += message.len;
         return 1;
 
     case NGX_DECLINED:

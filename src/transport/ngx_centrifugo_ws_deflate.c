@@ -33,6 +33,7 @@ ngx_int_t
 ngx_centrifugo_ws_inflate(const u_char *data, size_t len, size_t limit,
     ngx_str_t *message)
 {
+    size_t                 made;
     ngx_int_t              rc;
     z_stream              *zs;
     ngx_centrifugo_buf_t  *b;
@@ -65,11 +66,14 @@ ngx_centrifugo_ws_inflate(const u_char *data, size_t len, size_t limit,
     rc = len ? inflate_part(data, len, limit) : NGX_DONE;
 
     if (rc == NGX_OK) {
+        made = ngx_centrifugo_buf_len(b);
         rc = inflate_part(tail, DEFLATE_TAIL, limit);
 
-        if (rc == NGX_OK && !(zs->data_type & DEFLATE_BLOCK)) {
-
-            /* it is not a block of its own: something was cut off */
+        if (rc == NGX_OK
+            && (made != ngx_centrifugo_buf_len(b)
+                || !(zs->data_type & DEFLATE_BLOCK)))
+        {
+            /* it is not an empty block: something was cut off */
 
             return NGX_ERROR;
         }

@@ -27,7 +27,8 @@ static ngx_uint_t extension_window(const u_char *value, size_t len);
 
 
 ngx_int_t
-ngx_centrifugo_ws_deflate_offered(const ngx_str_t *header)
+ngx_centrifugo_ws_deflate_offered(const ngx_str_t *header,
+    const char **answer)
 {
     u_char      *p, *end, value[EXTENSION_VALUE];
     size_t       len;
@@ -95,8 +96,13 @@ ngx_centrifugo_ws_deflate_offered(const ngx_str_t *header)
             }
         }
 
-        if (good) {
+        /* the first one, in the order of the client's wishes */
+
+        if (good && rc != NGX_OK) {
             rc = NGX_OK;
+            *answer = (seen & EXTENSION_SERVER_WINDOW)
+                      ? NGX_CENTRIFUGO_WS_DEFLATE_WINDOW
+                      : NGX_CENTRIFUGO_WS_DEFLATE;
         }
     }
 }

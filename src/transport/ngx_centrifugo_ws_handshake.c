@@ -42,7 +42,7 @@ static ngx_uint_t handshake_arg(ngx_http_request_t *r, const char *name,
 static ngx_int_t handshake_refuse(ngx_http_request_t *r, ngx_uint_t status,
     const char *name, const char *value, const char *text);
 static ngx_int_t handshake_accept(ngx_http_request_t *r, u_char *accept,
-    ngx_str_t *protocol, ngx_uint_t deflate);
+    ngx_str_t *protocol, const char *extension);
 static void handshake_write_handler(ngx_http_request_t *r);
 static ngx_int_t handshake_post(ngx_http_request_t *r);
 static void handshake_detach_cleanup(void *data);
@@ -62,9 +62,8 @@ ngx_centrifugo_ws_handler(ngx_http_request_t *r)
     u_char                      accept[28];
     ngx_int_t                   rc;
     ngx_str_t                   protocol;
-    ngx_uint_t                  deflate;
     handshake_t                 h;
-    const char                 *why;
+    const char                 *why, *extension;
     ngx_centrifugo_hub_conf_t  *hcf;
     ngx_centrifugo_loc_conf_t  *lcf;
     ngx_centrifugo_admission_t *admission;
@@ -122,19 +121,15 @@ ngx_centrifugo_ws_handler(ngx_http_request_t *r)
                                 "Pages of this origin may not connect.\n");
     }
 
-    deflate = 0;
+    extension = NULL;
 
-    if (hcf->websocket_compression && h.extensions.len) {
-
-        rc = ngx_centrifugo_ws_deflate_offered(&h.extensions);
-
-        if (rc == NGX_ERROR) {
-            return handshake_refuse(r, NGX_HTTP_BAD_REQUEST, NULL, NULL,
-                                    "Sec-WebSocket-Extensions is not a list "
-                                    "of extensions.\n");
-        }
-
-        deflate = (rc == NGX_OK);
+    if (hcf->websocket_compression && h.extensions.len
+        && ngx_centrifugo_ws_deflate_offered(&h.extensions, &extension)
+           == NGX_ERROR)
+    {
+        return handshake_refuse(r, NGX_HTTP_BAD_REQUEST, NULL, NULL,
+                                "Sec-WebSocket-Extensions is not a list of "
+                                "extensions.\n");
     }
 
     rc = ngx_centrifugo_admit(r, lcf, &admission, &why);
@@ -146,9 +141,9 @@ ngx_centrifugo_ws_handler(ngx_http_request_t *r)
     ngx_http_set_ctx(r, admission, ngx_centrifugo_module);
 
     handshake_protocol(r, &h, &protocol, admission);
-    admission->deflate = deflate;
+    admission->deflate = (extension != NULL);
 
-    rc = handshake_accept(r, accept, &protocol, deflate);
+    rc = handshake_accept(r, accept, &protocol, extension);
 
     if (rc != NGX_OK) {
         return rc;
@@ -502,7 +497,7 @@ handshake_refuse(ngx_http_request_t *r, ngx_uint_t status, const char *name,
 
 static ngx_int_t
 handshake_accept(ngx_http_request_t *r, u_char *accept, ngx_str_t *protocol,
-    ngx_uint_t deflate)
+    const char *extension)
 {
     u_char     *p;
     ngx_int_t   rc;
@@ -522,11 +517,10 @@ handshake_accept(ngx_http_request_t *r, u_char *accept, ngx_str_t *protocol,
             && ngx_centrifugo_cors_header(r, "Sec-WebSocket-Protocol",
                                           protocol->data, protocol->len)
                != NGX_OK)
-        || (deflate
+        || (extension
             && ngx_centrifugo_cors_header(r, "Sec-WebSocket-Extensions",
-                                          (u_char *) NGX_CENTRIFUGO_WS_DEFLATE,
-                                          sizeof(NGX_CENTRIFUGO_WS_DEFLATE)
-                                          - 1)
+                                          (u_char *) extension,
+                                          ngx_strlen(extension))
                != NGX_OK))
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;

@@ -95,7 +95,8 @@ suite('compression', { concurrency: 8, timeout: 60000 }, async (s) => {
         [`${PMD}; client_max_window_bits=9`, ANSWER],
         [`${PMD}; server_no_context_takeover; client_no_context_takeover`,
          ANSWER],
-        [`${PMD}; server_max_window_bits=15`, ANSWER],
+        [`${PMD}; server_max_window_bits=15`,
+         `${ANSWER}; server_max_window_bits=15`],
         [`${PMD}; server_max_window_bits=10`, undefined],
         [`${PMD}; server_max_window_bits=10, ${PMD}`, ANSWER],
         [[`${PMD}; server_max_window_bits=10`, PMD], ANSWER],
@@ -215,6 +216,8 @@ suite('compression', { concurrency: 8, timeout: 60000 }, async (s) => {
         ['RSV2', 1002, frame(TEXT, 'x', { rsv: 2 })],
         ['RSV1 and RSV3', 1002, frame(TEXT, 'x', { rsv: 5 })],
         ['no deflate', 1007, frame(TEXT, 'hello', { rsv: RSV1 })],
+        ['a stored block cut off', 1007,
+         frame(TEXT, Buffer.from([0, 5, 0, 0xfa, 0xff, 72]), { rsv: RSV1 })],
         ['a block of type 3', 1007, frame(TEXT, Buffer.from([6]),
                                           { rsv: RSV1 })],
         ['cut off', 1007, frame(TEXT, deflate('x'.repeat(50) + 'yz')
@@ -518,6 +521,38 @@ suite('compressed echo', { concurrency: 4, timeout: 60000 }, async (s) => {
             ws.terminate();
         });
     }
+
+    s.it('much of few bytes does not keep others waiting', async () => {
+        const list = await onAllWorkers(server.workers(), 2, () => Raw.open(
+            server.port, '/echo', { headers: {
+                'Sec-WebSocket-Extensions': PMD } }));
+        const bad = list[0];
+        const other = list.find((r) => r !== bad && r.worker === bad.worker);
+        const n = 3000;
+        let done = 0, behind = 0;
+
+        /* 180 MB of less than 1 MB */
+
+        bad.write(Buffer.concat(Array(n).fill(packed(TEXT,
+                                                     'a'.repeat(60000)))));
+
+        const all = (async () => {
+            for ( ; done < n; done++) {
+                await bad.frame(20000);
+            }
+        })();
+
+        while (done < n) {
+            other.write(frame(PING, 'x'));
+            assert.equal((await other.frame(20000)).opcode, PONG);
+            behind += done < n;
+            await sleep(5);
+        }
+
+        await all;
+        assert.ok(behind > 5, `only ${behind} pongs meanwhile`);
+        list.forEach((r) => r.destroy());
+    });
 
     for (const size of [1, 7, 64, 1000, 4096]) {
         s.it(`in pieces of ${size}`, async () => {

@@ -21,6 +21,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     u_char     *in;
     ngx_str_t   s, m, again;
+    const char *answer;
     static u_char  copy[LIMIT];
 
     in = malloc(size + 1);
@@ -28,7 +29,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     s.data = in;
     s.len = size;
-    (void) ngx_centrifugo_ws_deflate_offered(&s);
+    (void) ngx_centrifugo_ws_deflate_offered(&s, &answer);
 
     if (ngx_centrifugo_ws_inflate(in, size, LIMIT, &m) == NGX_OK) {
 

@@ -31,6 +31,9 @@ __wrap_realloc(void *p, size_t size)
 }
 
 
+static const char  *answer;
+
+
 static ngx_int_t
 offered(const char *text)
 {
@@ -45,7 +48,8 @@ offered(const char *text)
     memcpy(p, text, s.len);
     s.data = p;
 
-    rc = ngx_centrifugo_ws_deflate_offered(&s);
+    answer = NULL;
+    rc = ngx_centrifugo_ws_deflate_offered(&s, &answer);
     free(p);
 
     return rc;
@@ -98,6 +102,13 @@ offers(void)
     for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
         CHECK(offered(good[i]) == NGX_OK || printf("%s\n", good[i]) < 0);
     }
+
+    CHECK(offered(PMD ",x") == NGX_OK
+          && strcmp(answer, NGX_CENTRIFUGO_WS_DEFLATE) == 0);
+    CHECK(offered(PMD ";server_max_window_bits=15," PMD) == NGX_OK
+          && strcmp(answer, NGX_CENTRIFUGO_WS_DEFLATE_WINDOW) == 0);
+    CHECK(offered(PMD ";server_max_window_bits=9," PMD) == NGX_OK
+          && strcmp(answer, NGX_CENTRIFUGO_WS_DEFLATE) == 0);
 
     for (i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
         CHECK(offered(none[i]) == NGX_DECLINED || printf("%s\n", none[i]) < 0);
@@ -162,6 +173,7 @@ messages(void)
     CHECK(INFLATE("\xf2", 100) == NGX_ERROR);
     CHECK(INFLATE("\x00\x05\x00\xfa\xff" "Hel", 100) == NGX_ERROR);
     CHECK(INFLATE("\x00\x05\x00\xfa\xfe" "Hello\x00", 100) == NGX_ERROR);
+    CHECK(INFLATE("\x00\x05\x00\xfa\xff" "H", 100) == NGX_ERROR);
     CHECK(INFLATE("\x06", 100) == NGX_ERROR);
     CHECK(INFLATE("\xff\xff\xff\xff", 100) == NGX_ERROR);
     CHECK(INFLATE("Hello", 100) == NGX_ERROR);
