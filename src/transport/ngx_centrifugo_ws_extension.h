@@ -21,8 +21,9 @@
 
 /*
  * NGX_OK: one of the offers in the list can be accepted with *answer, one of
- * those above.  NGX_DECLINED: none can; one that wants a smaller window of the server cannot,
- * since a broadcast is compressed once for all.  NGX_ERROR: it is no such list.
+ * those above.  NGX_DECLINED: none can; one that wants a smaller window of the
+ * server cannot, since a broadcast is compressed once for all.  NGX_ERROR: it
+ * is no such list.
  */
 ngx_int_t ngx_centrifugo_ws_deflate_offered(const ngx_str_t *header,
     const char **answer);
