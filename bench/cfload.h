@@ -80,6 +80,7 @@ typedef struct {
     unsigned     reconnect:1;
     unsigned     tls_verify:1;
     unsigned     deflate:1;
+    unsigned     protobuf:1;
     unsigned     publish:1;
 } cf_options_t;
 

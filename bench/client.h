@@ -8,6 +8,7 @@
 
 
 #define CF_WS_TEXT    1
+#define CF_WS_BINARY  2
 #define CF_WS_CLOSE   8
 #define CF_WS_PING    9
 #define CF_WS_PONG    10
@@ -90,6 +91,11 @@ void cf_ws_free(cf_client_t *c);
 /* deflate.c */
 
 const char *cf_inflate(const char *p, size_t len, size_t *size);
+
+/* protobuf.c: commands that were written as JSON, and replies to be read so */
+
+const char *cf_protobuf_encode(const char *text, size_t len, size_t *size);
+const char *cf_protobuf_decode(const char *p, size_t len, size_t *size);
 
 /* client.c: the clients of this process */
 

@@ -22,9 +22,9 @@ typedef enum {
     OPT_CHANNEL, OPT_CHANNELS,
     OPT_CHANNEL_COUNT, OPT_SUBS, OPT_CLIENTS, OPT_PROCS, OPT_SOURCES,
     OPT_RATE, OPT_CHURN, OPT_CHURN_MODE, OPT_RECONNECT, OPT_TIMEOUT,
-    OPT_TLS_VERIFY, OPT_CA, OPT_DEFLATE, OPT_PUBLISHERS, OPT_PUB_RATE, OPT_BATCH,
-    OPT_COUNT, OPT_DURATION, OPT_SIZE, OPT_SETTLE, OPT_IDLE, OPT_PID,
-    OPT_HELP
+    OPT_TLS_VERIFY, OPT_CA, OPT_DEFLATE, OPT_PROTOBUF, OPT_PUBLISHERS,
+    OPT_PUB_RATE, OPT_BATCH, OPT_COUNT, OPT_DURATION, OPT_SIZE, OPT_SETTLE,
+    OPT_IDLE, OPT_PID, OPT_HELP
 } options_e;
 
 
@@ -68,6 +68,7 @@ static const struct option  options_long[] = {
     { "tls-verify", no_argument, NULL, OPT_TLS_VERIFY },
     { "ca", required_argument, NULL, OPT_CA },
     { "deflate", no_argument, NULL, OPT_DEFLATE },
+    { "protobuf", no_argument, NULL, OPT_PROTOBUF },
     { "publishers", required_argument, NULL, OPT_PUBLISHERS },
     { "pub-rate", required_argument, NULL, OPT_PUB_RATE },
     { "batch", required_argument, NULL, OPT_BATCH },
@@ -288,6 +289,10 @@ options_set(int opt, const char *name, char *value)
 
     case OPT_DEFLATE:
         cf_opt.deflate = 1;
+        break;
+
+    case OPT_PROTOBUF:
+        cf_opt.protobuf = 1;
         break;
 
     case OPT_PUBLISHERS:
@@ -617,6 +622,7 @@ options_usage(FILE *f)
 "  --ca FILE            certificates to check it with\n"
 "  --deflate            negotiate permessage-deflate; a server that does not\n"
 "                       agree has refused the connection\n"
+"  --protobuf           clients speak Protobuf\n"
 "\n"
 "publishing:\n"
 "  --api URL            of the server API, as http://HOST:PORT/api\n"

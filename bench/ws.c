@@ -54,6 +54,7 @@ uint32_t     cf_ws_code;
 uint64_t     cf_ws_reads;
 const char  *cf_ws_error = "";
 
+static unsigned  ws_data;        /* opcode of messages */
 static char     *ws_buffer;
 static char     *ws_output;
 static SSL_CTX  *ws_ctx;
@@ -74,6 +75,8 @@ cf_ws_init(void)
     if (ws_buffer == NULL || ws_output == NULL) {
         cf_die("no memory for buffers");
     }
+
+    ws_data = cf_opt.protobuf ? CF_WS_BINARY : CF_WS_TEXT;
 
     /* one key for all connections of the process: it guards nothing */
 
@@ -148,6 +151,11 @@ cf_ws_send(cf_client_t *c, int opcode, const char *data, size_t len)
     char      *p, mask[4];
     size_t     i;
     uint32_t   bits;
+
+    if (opcode == CF_WS_TEXT && cf_opt.protobuf) {
+        data = cf_protobuf_encode(data, len, &len);
+        opcode = CF_WS_BINARY;
+    }
 
     if (len > WS_SEND || len > 65535) {
         cf_die("a command of %zu bytes: less --subs or shorter names", len);
@@ -294,12 +302,14 @@ ws_upgrade(cf_client_t *c)
     n = snprintf(text, sizeof(text),
                  "GET %s%s HTTP/1.1\r\nHost: %s:%s\r\nUpgrade: websocket\r\n"
                  "Connection: Upgrade\r\nSec-WebSocket-Key: %s\r\n"
-                 "Sec-WebSocket-Version: 13\r\n%s\r\n",
+                 "Sec-WebSocket-Version: 13\r\n%s%s\r\n",
                  cf_opt.url.path, query, cf_opt.url.host, cf_opt.url.port, ws_key,
                  cf_opt.deflate
                  ? "Sec-WebSocket-Extensions: permessage-deflate; "
                    "server_no_context_takeover; client_no_context_takeover\r\n"
-                 : "");
+                 : "",
+                 cf_opt.protobuf
+                 ? "Sec-WebSocket-Protocol: centrifuge-protobuf\r\n" : "");
 
     if (n >= (int) sizeof(text)) {
         cf_die("--url is too long");
@@ -434,7 +444,7 @@ ws_parse(cf_client_t *c, char **pos, char *end)
 
         if (p[1] & 0x80
             || (p[0] & 0x70
-                && ((p[0] & 0x7f) != (WS_DEFLATED | CF_WS_TEXT)
+                && ((p[0] & 0x7f) != (WS_DEFLATED | ws_data)
                     || !cf_opt.deflate)))
         {
             cf_ws_error = "a frame with reserved bits or a mask";
@@ -562,7 +572,7 @@ ws_frame(cf_client_t *c, unsigned head, const char *p, size_t len)
     opcode = head & 0x0f;
     fin = (head & 0x80) != 0;
 
-    if (fin && opcode == CF_WS_TEXT && !c->fragmented) {
+    if (fin && opcode == ws_data && !c->fragmented) {
         return ws_message(c, head & WS_DEFLATED, p, len);
     }
 
@@ -576,7 +586,7 @@ ws_frame(cf_client_t *c, unsigned head, const char *p, size_t len)
         return ws_control(c, opcode, p, len);
     }
 
-    if (opcode != (c->fragmented ? 0 : CF_WS_TEXT)) {
+    if (opcode != (c->fragmented ? 0 : ws_data)) {
         cf_ws_error = "a data frame that is not the one to come";
         return CF_PROTOCOL;
     }
@@ -615,6 +625,15 @@ ws_message(cf_client_t *c, unsigned deflated, const char *p, size_t len)
 
         if (p == NULL) {
             cf_ws_error = "a compressed message that is damaged";
+            return CF_PROTOCOL;
+        }
+    }
+
+    if (cf_opt.protobuf) {
+        p = cf_protobuf_decode(p, len, &len);
+
+        if (p == NULL) {
+            cf_ws_error = "a message that is not Protobuf of the protocol";
             return CF_PROTOCOL;
         }
     }
